@@ -1,0 +1,1 @@
+"""The world outside: command line, files, OSC, MIDI, sound card."""

@@ -1,0 +1,1 @@
+"""torch -> ONNX bundle: graphs, parity, storage."""

@@ -1,0 +1,1 @@
+"""What ships: presets, pedalboard chains, the factory bundle."""

@@ -1,0 +1,1 @@
+"""Torch: corpus, models, losses, training loops. Imports engine for everything that inference must agree on."""

@@ -1,0 +1,1 @@
+"""The training corpus: scores, arrangements, rendering, singing."""
