@@ -1,0 +1,302 @@
+"""The composition of `backline bounce`: a vocal's file and settings in, a folder of stems, mix and session out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridge.audio_files import FileFormat, audio_facts, file_sha256, resampled_length
+from bridge.errors import UserError
+from bridge.kept_take import BarRange, KeptTake, load_kept
+from bridge.output_folder import SESSION_FILE, check_output, check_room, staged_folder
+from bridge.rendering import Levels, Rendering, find_levels, write_dry, write_tracks
+from bridge.session import FileRecord, Session, TimelineRecord, backline_version, write_session
+from bridge.tempo import estimate_timeline
+from bridge.vocal import Vocal, read_vocal
+from engine.accompany import accompany
+from engine.bundle import Bundle, BundleError, SamplingFacts
+from engine.geometry import STEMS
+from engine.harmony import Key
+from engine.runtime import RuntimeProblem
+from engine.timeline import Timeline
+from engine.wish import Wish
+from presets.store import Preset
+
+Progress = Callable[[str, float], None]
+BYTES_PER_SAMPLE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class BounceSettings:
+    """All that a bounce is asked for.
+
+    Attributes:
+        vocal: the vocal's file.
+        out: the folder to make.
+        timeline: the song's timeline, or None to estimate a constant tempo from the vocal.
+        time_signature: of an estimated timeline.
+        key: the song's key, if known.
+        style: one of `engine.styles.STYLES`, or None.
+        stems: the stems to make.
+        steps: steps of the sampler, or None for what the bundle was made for.
+        guidance: guidance scale, or None for what the bundle was made for.
+        seed: another seed is another take.
+        bars: what to make anew of the kept take.
+        keep: folder of an earlier bounce of the same vocal whose stems stay where they are not made anew.
+        preset: gains and chains.
+        preset_name: its name, for the session.
+        dry: whether to write the stems without gains and chains too.
+        file_format: `wav` or `flac`.
+        rate_hz: sample rate of the files, or None for the vocal's own.
+        bundle: the bundle's folder, or None for the factory bundle.
+        provider: what runs the model.
+        overwrite: whether an earlier bounce in `out` may go.
+    """
+
+    vocal: Path
+    out: Path
+    timeline: Timeline | None
+    preset: Preset
+    time_signature: tuple[int, int] = (4, 4)
+    key: Key | None = None
+    style: str | None = None
+    stems: tuple[str, ...] = STEMS
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int = 0
+    bars: BarRange = field(default_factory=BarRange)
+    keep: Path | None = None
+    preset_name: str | None = None
+    dry: bool = False
+    file_format: FileFormat = "wav"
+    rate_hz: int | None = None
+    bundle: Path | None = None
+    provider: str = "cpu"
+    overwrite: bool = False
+
+    def wish(self, sampling: SamplingFacts) -> Wish:
+        """Return what is asked of an engine whose bundle works well with `sampling`.
+
+        Raises:
+            ValueError: a value is unknown or out of range.
+        """
+        return Wish(
+            style=self.style,
+            key=self.key,
+            steps=sampling.steps if self.steps is None else self.steps,
+            guidance_scale=sampling.guidance_scale if self.guidance is None else self.guidance,
+            seed=self.seed,
+            stems=self.stems,
+        )
+
+
+def bounce(settings: BounceSettings, progress: Progress, expected: Session | None = None) -> Session:
+    """Make the accompaniment of a vocal and write it to `settings.out`.
+
+    Args:
+        settings: what is asked for.
+        progress: called with a stage and the done share of it.
+        expected: the session to make again; its vocal, kept stems and bundle must be the same files.
+
+    Returns:
+        What was done, as it stands in `session.json`.
+
+    Raises:
+        UserError: a file, a setting or the bundle is wrong, or nothing can be written.
+    """
+    _meant_wish(settings, SamplingFacts())
+    facts = audio_facts(settings.vocal)
+    check_output(settings.out, settings.overwrite, tuple(filter(None, (settings.vocal, settings.keep))))
+    bundle, bundle_sha256 = open_bundle(settings.bundle, settings.provider)
+    wish = _meant_wish(settings, bundle.sampling)
+    vocal = read_vocal(facts)
+    check_same("the vocal", expected and expected.vocal.sha256, vocal.sha256)
+    check_same("the bundle", expected and expected.bundle_sha256, bundle_sha256)
+    timeline, confidence = song_timeline(settings, vocal)
+    take = load_kept(settings.keep, settings.bars, settings.stems, vocal, timeline)
+    check_same("the kept take", expected and expected.kept, take.records)
+    stems = make_stems(bundle, vocal, timeline, wish, take, progress)
+    rendering = _rendering(settings, vocal, stems)
+    check_room(settings.out, _wanted_bytes(rendering, settings.dry))
+    with staged_folder(settings.out) as folder:
+        session = _session(settings, wish, vocal, timeline, confidence, bundle_sha256, take)
+        session = _render(rendering, session, folder, progress)
+        write_session(session, folder / SESSION_FILE)
+    return session
+
+
+def _meant_wish(settings: BounceSettings, sampling: SamplingFacts) -> Wish:
+    """Return the wish; what is wrong with it is the user's to mend."""
+    try:
+        return settings.wish(sampling)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def open_bundle(path: Path | None, provider: str) -> tuple[Any, str]:
+    """Return the bundle at `path`, or the factory one, and the digest of its manifest, which holds all others."""
+    folder = path or factory_bundle()
+    try:
+        return Bundle.load(folder, providers=(provider,)), file_sha256(folder / "manifest.json")
+    except (BundleError, RuntimeProblem, ValueError) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no bundle that can be read ({error.strerror}); name another with --bundle"
+        ) from error
+
+
+def factory_bundle() -> Path:
+    """Return the folder of the bundle that ships with Backline."""
+    return Path(str(resources.files("presets"))) / "factory-bundle"
+
+
+def song_timeline(settings: BounceSettings, vocal: Vocal) -> tuple[Timeline, float | None]:
+    """Return the given timeline, or the estimated one and how sure it is (0 to 1)."""
+    if settings.timeline is not None:
+        return settings.timeline, None
+    return estimate_timeline(vocal, settings.time_signature)
+
+
+def make_stems(
+    bundle: Any, vocal: Vocal, timeline: Timeline, wish: Wish, take: KeptTake, progress: Progress
+) -> dict[str, Any]:
+    """Return the stems at 44.1 kHz: those made and those kept."""
+    try:
+        return dict(accompany(bundle, vocal.audio, timeline, wish, take.kept, progress))
+    except (ValueError, RuntimeProblem) as error:
+        raise UserError(str(error)) from error
+
+
+def check_same(what: str, expected: object, found: object) -> None:
+    """Refuse to make a session again from other things than it was made of."""
+    if expected is not None and expected != found:
+        raise UserError(f"{what} is not the one of the session; give the same file, or bounce without --session")
+
+
+def _rendering(settings: BounceSettings, vocal: Vocal, stems: Mapping[str, Any]) -> Rendering:
+    rate_hz = settings.rate_hz or vocal.facts.rate_hz
+    frames = resampled_length(vocal.facts.frames, vocal.facts.rate_hz, rate_hz)
+    return Rendering(stems, vocal.facts, settings.preset, rate_hz, frames)
+
+
+def _wanted_bytes(rendering: Rendering, dry: bool) -> int:
+    """Return the bytes of all files at their largest."""
+    files = len(rendering.stems) * (2 if dry else 1) + 2 + int(rendering.mastered)
+    return files * rendering.frames * BYTES_PER_SAMPLE + 1_000_000
+
+
+def _render(rendering: Rendering, session: Session, folder: Path, progress: Progress) -> Session:
+    """Write all sound into `folder` and return the session with what came out."""
+    seconds = 2.0 * rendering.frames / rendering.rate_hz
+    done = 0.0
+
+    def advance(more_seconds: float) -> None:
+        nonlocal done
+        done += more_seconds
+        progress("mix", min(1.0, done / seconds))
+
+    levels: Levels = find_levels(rendering, advance)
+    write_tracks(rendering, levels, folder, session.file_format, advance)
+    dry_gain_db = 0.0
+    if session.dry:
+        (folder / "dry").mkdir()
+        dry_gain_db = write_dry(rendering, folder / "dry", session.file_format)
+    files = {
+        path.relative_to(folder).as_posix(): file_sha256(path)
+        for path in sorted(folder.rglob(f"*.{session.file_format}"))
+    }
+    warnings = session.warnings + _level_warnings(rendering, levels)
+    found = {"headroom_db": levels.headroom_db, "master_gain_db": levels.master_gain_db, "dry_gain_db": dry_gain_db}
+    return session.model_copy(update={**found, "files": files, "warnings": warnings})
+
+
+def _level_warnings(rendering: Rendering, levels: Levels) -> tuple[str, ...]:
+    notes = []
+    if levels.headroom_db:
+        notes.append(f"the mix would clip: all tracks and their sum are lowered by {-levels.headroom_db:.2f} dB")
+    silent = [name for name, stem in rendering.stems.items() if not np.any(stem)]
+    if silent:
+        notes.append(f"silent: {', '.join(silent)}")
+    return tuple(notes)
+
+
+def _session(
+    settings: BounceSettings,
+    wish: Wish,
+    vocal: Vocal,
+    timeline: Timeline,
+    confidence: float | None,
+    bundle_sha256: str,
+    take: KeptTake,
+) -> Session:
+    """Return the session before anything was rendered."""
+    return Session(
+        backline_version=backline_version(),
+        vocal=FileRecord(path=str(settings.vocal.absolute()), sha256=vocal.sha256),
+        bundle_sha256=bundle_sha256,
+        timeline=TimelineRecord.of(timeline),
+        tempo_confidence=confidence,
+        key=settings.key.name if settings.key else None,
+        style=settings.style,
+        stems=settings.stems,
+        steps=wish.steps,
+        guidance=wish.guidance_scale,
+        seed=settings.seed,
+        from_bar=settings.bars.first,
+        to_bar=settings.bars.last,
+        keep=str(settings.keep.absolute()) if settings.keep else None,
+        kept=take.records,
+        preset_name=settings.preset_name,
+        preset=settings.preset,
+        dry=settings.dry,
+        file_format=settings.file_format,
+        rate_hz=settings.rate_hz or vocal.facts.rate_hz,
+        provider=settings.provider,
+        headroom_db=0.0,
+        master_gain_db=0.0,
+        dry_gain_db=0.0,
+        files={},
+        warnings=vocal.warnings,
+    )
+
+
+def settings_of(
+    session: Session, out: Path, vocal: Path | None, bundle: Path | None, overwrite: bool, dry: bool
+) -> BounceSettings:
+    """Return the settings that make `session` again.
+
+    Args:
+        session: what was recorded.
+        out: the folder to make.
+        vocal: where the vocal lies now, or None for where it was.
+        bundle: the bundle's folder, or None for the factory one.
+        overwrite: whether an earlier bounce in `out` may go.
+        dry: whether to write the dry stems even if the session did not.
+    """
+    return BounceSettings(
+        vocal=vocal or Path(session.vocal.path),
+        out=out,
+        timeline=session.timeline.timeline(),
+        preset=session.preset,
+        key=Key.parse(session.key) if session.key else None,
+        style=session.style,
+        stems=session.stems,
+        steps=session.steps,
+        guidance=session.guidance,
+        seed=session.seed,
+        bars=BarRange(session.from_bar, session.to_bar),
+        keep=Path(session.keep) if session.keep else None,
+        preset_name=session.preset_name,
+        dry=session.dry or dry,
+        file_format=session.file_format,
+        rate_hz=session.rate_hz,
+        bundle=bundle,
+        provider=session.provider,
+        overwrite=overwrite,
+    )

@@ -1,0 +1,1 @@
+"""What the model does on songs that it never saw: measures, tables and pictures."""

@@ -1,0 +1,141 @@
+"""What is asked of an accompaniment, and what of an earlier take stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.geometry import LATENT_HOP_SAMPLES, STEMS, frames_covering
+from engine.harmony import ChordSpan, Key
+from engine.noise import check_seed
+from engine.sampler import check_guidance_scale
+from engine.schedule import timestep_pairs
+from engine.styles import style_index
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted.
+
+    Attributes:
+        style: one of `engine.styles.STYLES`, or None to leave it to the model.
+        key: the song's key, if known.
+        arousal: wanted energy in [0, 1], or None to follow the vocal's.
+        focus: wanted steadiness in [0, 1], or None to follow the vocal's.
+        chords: the song's chords, if known.
+        steps: steps of the sampler, 1 to 800.
+        guidance_scale: how closely vocal, chords, key and style are followed; 1 takes half the time.
+        seed: 0 to 2**64 - 1; another seed is another take.
+        stems: the stems to return.
+
+    Raises:
+        ValueError: a value is unknown or out of range.
+    """
+
+    style: str | None = None
+    key: Key | None = None
+    arousal: float | None = None
+    focus: float | None = None
+    chords: tuple[ChordSpan, ...] = ()
+    steps: int = 4
+    guidance_scale: float = 2.0
+    seed: int = 0
+    stems: tuple[str, ...] = STEMS
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        if self.style is not None:
+            style_index(self.style)
+        for name, value in (("arousal", self.arousal), ("focus", self.focus)):
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} {value} is out of range; give 0 to 1, or leave it out to follow the vocal")
+        timestep_pairs(self.steps)
+        check_guidance_scale(self.guidance_scale)
+        check_seed(self.seed)
+        _check_stems(self.stems)
+        if not self.stems:
+            raise ValueError(f"no stems are wanted; give at least one of: {', '.join(STEMS)}")
+
+    @property
+    def sets_attention(self) -> bool:
+        """Whether arousal or focus is set by the user."""
+        return self.arousal is not None or self.focus is not None
+
+    def curves(self, vocal_curves: Array) -> Array:
+        """Return the wanted arousal and focus (2, frames): the user's where set, else the vocal's."""
+        curves = vocal_curves.copy()
+        for row, value in enumerate((self.arousal, self.focus)):
+            if value is not None:
+                curves[row] = value
+        return curves
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An earlier take, and what of it to make anew.
+
+    Attributes:
+        stems: stem to (2, samples) float32 audio.
+        from_sample: first sample to make anew.
+        to_sample: sample after the last to make anew; None for the song's end.
+        regenerate: which of the kept stems to make anew within that range; the others stay whole.
+
+    Raises:
+        ValueError: a stem is unknown or the range is empty.
+    """
+
+    stems: Mapping[str, Array] = field(default_factory=dict)
+    from_sample: int = 0
+    to_sample: int | None = None
+    regenerate: tuple[str, ...] = STEMS
+
+    def __post_init__(self) -> None:
+        """Check names and range."""
+        _check_stems((*self.stems, *self.regenerate))
+        if self.from_sample < 0 or (self.to_sample is not None and self.to_sample <= self.from_sample):
+            raise ValueError(
+                f"samples {self.from_sample} to {self.to_sample} are no range to make anew; give 0 <= from < to"
+            )
+
+    def within(self, samples: int) -> Kept:
+        """Return this with its range cut to a song of `samples`.
+
+        Raises:
+            ValueError: the range starts after the song's end.
+        """
+        if self.from_sample >= samples:
+            raise ValueError(
+                f"the range to make anew starts at sample {self.from_sample}, after the end of a song of {samples}"
+            )
+        return replace(self, to_sample=min(samples if self.to_sample is None else self.to_sample, samples))
+
+    @property
+    def sample_range(self) -> tuple[int, int]:
+        """First and end sample to make anew; call `within` first."""
+        if self.to_sample is None:
+            raise ValueError("the range's end depends on the song; call within(samples) first")
+        return self.from_sample, self.to_sample
+
+    @property
+    def frame_range(self) -> tuple[int, int]:
+        """First and end latent frame that touch the range; call `within` first."""
+        start, end = self.sample_range
+        return start // LATENT_HOP_SAMPLES, frames_covering(end)
+
+    def new_stems(self, wish: Wish) -> tuple[str, ...]:
+        """Return the stems that are made, whole or in part: those wanted that are not kept whole."""
+        return tuple(
+            stem for stem in STEMS if stem in wish.stems and (stem not in self.stems or stem in self.regenerate)
+        )
+
+
+def _check_stems(stems: tuple[str, ...]) -> None:
+    """Raise ValueError unless all of `stems` are stems."""
+    for stem in stems:
+        if stem not in STEMS:
+            raise ValueError(f"stem {stem!r} is not known; expected one of: {', '.join(STEMS)}")

@@ -1,0 +1,191 @@
+"""Each measure of an accompaniment is right where the answer is known, and lower on a signal made wrong on purpose."""
+
+import mir_eval
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bridge.evaluation.metrics import (
+    chord_classes,
+    chroma_agreement,
+    difference_db,
+    energy_on_chord,
+    estimated_key,
+    grid_deviations_ms,
+    heard_bpm,
+    is_same_tempo,
+    key_score,
+    paired_test,
+    shuffled_timeline,
+)
+from bridge.evaluation.onsets import HOP_SAMPLES, detector_bias_seconds, onset_seconds, onset_strength
+from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ
+from engine.harmony import Chord, ChordSpan, Key
+from engine.metrics import pitch_class_energy
+from engine.spectra import Array
+from engine.timeline import Timeline
+
+SECONDS = 12.0
+TIMELINE = Timeline.constant(113.0)
+PROGRESSION = ("C", "Am", "F", "G7")
+
+
+def strokes(beats: NDArray[np.float64], timeline: Timeline, seed: int = 0) -> Array:
+    """Return (2, samples) of decaying noise at `beats`, over a quiet hiss."""
+    generator = np.random.default_rng(seed)
+    samples = int(SECONDS * SAMPLE_RATE_HZ)
+    audio = 1e-4 * generator.standard_normal((2, samples + 8_820))
+    envelope = np.exp(-np.arange(8_820) / 1_500)
+    for beat in beats:
+        start = timeline.sample_at_beat(float(beat))
+        audio[:, start : start + 8_820] += 0.3 * envelope * generator.standard_normal((2, 8_820))
+    return audio[:, :samples].astype(np.float32)
+
+
+def tones(labels: tuple[str, ...], timeline: Timeline, beats_each: float = 4.0, octave: int = 4) -> Array:
+    """Return (2, samples) in which each chord's notes sound for `beats_each`, over and over."""
+    samples = int(SECONDS * SAMPLE_RATE_HZ)
+    seconds = np.arange(samples) / SAMPLE_RATE_HZ
+    beats = timeline.beats_at_samples(np.arange(samples))
+    audio = np.zeros(samples)
+    for index, label in enumerate(labels):
+        sounding = (beats // beats_each).astype(int) % len(labels) == index
+        for pitch_class in Chord.parse(label).pitch_classes:
+            hz = 440.0 * 2 ** ((pitch_class + 12 * (octave + 1) - 69) / 12)
+            audio += sounding * 0.1 * np.sin(2 * np.pi * hz * seconds)
+    return np.tile(audio.astype(np.float32), (2, 1))
+
+
+def spans(labels: tuple[str, ...], beats_each: float = 4.0) -> tuple[ChordSpan, ...]:
+    return tuple(
+        ChordSpan(index * beats_each, (index + 1) * beats_each, Chord.parse(label))
+        for index, label in enumerate(labels)
+    )
+
+
+@pytest.fixture(scope="module")
+def eighths() -> NDArray[np.float64]:
+    return np.arange(0.5, 21.0, 0.5)
+
+
+def test_the_detector_is_a_few_milliseconds_late_by_itself() -> None:
+    assert abs(detector_bias_seconds()) < 0.01
+
+
+def test_strokes_on_the_grid_are_found_within_two_milliseconds(eighths: NDArray[np.float64]) -> None:
+    onsets = onset_seconds(strokes(eighths, TIMELINE))
+    assert abs(len(onsets) - len(eighths)) <= 1
+    assert np.median(grid_deviations_ms(onsets, TIMELINE, 4)) < 2.0
+
+
+def test_late_strokes_are_heard_as_late(eighths: NDArray[np.float64]) -> None:
+    late_beats = 0.020 * 113.0 / 60.0
+    onsets = onset_seconds(strokes(eighths + late_beats, TIMELINE))
+    assert np.median(grid_deviations_ms(onsets, TIMELINE, 4)) == pytest.approx(20.0, abs=2.0)
+
+
+def test_another_songs_grid_is_worse(eighths: NDArray[np.float64]) -> None:
+    onsets = onset_seconds(strokes(eighths, TIMELINE))
+    shuffled = shuffled_timeline(Timeline.constant(97.0), 4, np.random.default_rng(0))
+    assert np.median(grid_deviations_ms(onsets, shuffled, 4)) > 15.0
+
+
+def test_triplets_are_on_the_triplet_grid_alone() -> None:
+    onsets = onset_seconds(strokes(np.arange(1, 18, 1 / 3), TIMELINE))
+    assert np.median(grid_deviations_ms(onsets, TIMELINE, 3)) < 3.0
+    assert np.percentile(grid_deviations_ms(onsets, TIMELINE, 4), 75) > 30.0
+
+
+def test_silence_has_no_onsets() -> None:
+    assert len(onset_seconds(np.zeros((2, 44_100), np.float32))) == 0
+
+
+@pytest.mark.parametrize("label", PROGRESSION)
+def test_chord_classes_are_the_chords(label: str) -> None:
+    classes = chord_classes(spans(PROGRESSION), TIMELINE, 250)
+    index = PROGRESSION.index(label)
+    frame = int(TIMELINE.sample_at_beat(index * 4 + 2) / LATENT_HOP_SAMPLES)
+    assert set(np.flatnonzero(classes[:, frame])) == set(Chord.parse(label).pitch_classes)
+
+
+def test_no_chord_has_no_classes_and_does_not_count() -> None:
+    classes = chord_classes(spans(("N", "N")), TIMELINE, 100)
+    assert not classes.any()
+    assert np.isnan(energy_on_chord(np.ones((12, 100)), classes))
+
+
+def test_energy_is_on_the_right_chord_and_less_so_on_wrong_ones() -> None:
+    energy = pitch_class_energy(tones(PROGRESSION, TIMELINE))
+    frames = energy.shape[1]
+    right = energy_on_chord(energy, chord_classes(spans(PROGRESSION), TIMELINE, frames))
+    moved = energy_on_chord(energy, chord_classes(spans(("G7", "C", "Am", "F")), TIMELINE, frames))
+    foreign = energy_on_chord(energy, chord_classes(spans(("F#", "D#m", "B", "C#7")), TIMELINE, frames))
+    assert right > 0.95
+    assert moved < right - 0.2
+    assert foreign < right - 0.5
+
+
+def test_a_melody_of_the_chords_agrees_more_than_one_of_other_chords() -> None:
+    reference = pitch_class_energy(tones(PROGRESSION, TIMELINE))
+    melody = pitch_class_energy(tones(PROGRESSION, TIMELINE, octave=5))
+    wrong = pitch_class_energy(tones(("F#", "D#m", "B", "C#7"), TIMELINE, octave=5))
+    assert chroma_agreement(melody, reference, TIMELINE) > 0.9
+    assert chroma_agreement(wrong, reference, TIMELINE) < 0.2
+
+
+def test_agreement_with_silence_is_not_a_number() -> None:
+    energy = pitch_class_energy(tones(PROGRESSION, TIMELINE))
+    assert np.isnan(chroma_agreement(energy, np.zeros_like(energy), TIMELINE))
+
+
+def test_difference_is_a_level() -> None:
+    generator = np.random.default_rng(0)
+    first, second = generator.standard_normal((2, 2, 44_100)).astype(np.float32)
+    assert difference_db(first, first) == float("-inf")
+    assert difference_db(first, first * np.float32(0.9)) == pytest.approx(-20.0, abs=0.01)
+    assert difference_db(first, second) == pytest.approx(3.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        (("C", "F", "G7", "C"), "C major"),
+        (("Am", "Dm", "E7", "Am"), "A minor"),
+        (("Eb", "Ab", "Bb7", "Eb"), "Eb major"),
+    ],
+)
+def test_cadences_are_in_their_keys(labels: tuple[str, ...], name: str) -> None:
+    assert estimated_key(pitch_class_energy(tones(labels, TIMELINE))) == Key.parse(name)
+
+
+@pytest.mark.parametrize("wanted", ["C major", "A minor", "Eb major", "F# minor"])
+def test_key_scores_are_those_of_mir_eval(wanted: str) -> None:
+    for index in range(24):
+        heard = Key.from_index(index)
+        reference = mir_eval.key.weighted_score(wanted, heard.name)
+        assert key_score(Key.parse(wanted), heard) == reference, heard.name
+
+
+@pytest.mark.parametrize("bpm", [72.0, 113.0, 168.0])
+def test_the_tempo_of_strokes_is_heard(bpm: float) -> None:
+    timeline = Timeline.constant(bpm)
+    drums = strokes(np.arange(0.0, SECONDS * bpm / 60.0 - 1.0), timeline)
+    heard = heard_bpm(onset_strength(drums), HOP_SAMPLES)
+    assert is_same_tempo(bpm, heard)
+    assert not is_same_tempo(bpm * 1.13, heard)
+
+
+def test_the_paired_test_tells_a_difference_from_none() -> None:
+    generator = np.random.default_rng(0)
+    base = generator.standard_normal(50)
+    clear = paired_test(list(base + 0.5 + 0.1 * generator.standard_normal(50)), list(base))
+    none = paired_test(list(base + 0.1 * generator.standard_normal(50)), list(base))
+    assert clear.p_value < 1e-6
+    assert clear.wins > 0.95
+    assert none.p_value > 0.01
+    assert paired_test([1.0, 2.0], [1.0, 2.0]).p_value == 1.0
+
+
+def test_the_paired_test_wants_pairs() -> None:
+    with pytest.raises(ValueError, match="no pair"):
+        paired_test([float("nan")], [1.0])

@@ -1,0 +1,172 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import training.denoiser.train as loop
+from engine.conditions import LAYOUT
+from engine.schedule import ALPHA_BAR
+from tests.synthetic_latents import write_songs
+from training.common.checkpoint import BEST, LAST, load_checkpoint
+from training.common.configs import load_config
+from training.common.devices import Processes
+from training.denoiser.config import DenoiserTraining
+from training.denoiser.data import batch_generator, make_batch
+from training.denoiser.objective import snr_weight, training_tensors, weighted_loss, window_losses
+from training.denoiser.state import averaged_denoiser, fresh_state, resume
+from training.denoiser.train import Material, load_material, train
+from training.denoiser.validation import measure, sampled_window, validation_batches
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("latents")
+    write_songs(directory, 8, 200)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def material(latents: Path) -> Material:
+    return load_material(latents)
+
+
+def tiny(*overrides: str) -> DenoiserTraining:
+    return load_config(CONFIGS / "denoiser_tiny.toml", DenoiserTraining, overrides)
+
+
+@pytest.mark.parametrize("name", ["tiny", "cpu", "gpu"])
+def test_the_projects_configs_are_read(name: str) -> None:
+    config = load_config(CONFIGS / f"denoiser_{name}.toml", DenoiserTraining)
+    assert config.data.windows_of(config.data.window_frames[-1]) >= 1
+
+
+class PerfectNetwork(nn.Module):
+    def __init__(self, v: Tensor) -> None:
+        super().__init__()
+        self.v = v
+
+    def forward(self, x: Tensor, timestep: Tensor, conditions: Tensor, style: Tensor) -> Tensor:
+        return self.v
+
+
+def test_a_perfect_v_has_no_loss_and_gives_back_x_0(material: Material) -> None:
+    batch = make_batch(material.training, tiny().data, batch_generator(0, 0, 0))
+    tensors = training_tensors(batch, ALONE.device)
+    assert window_losses(PerfectNetwork(tensors.v), tensors).max() == 0.0
+    signal, sigma = tensors.alpha_bar.sqrt()[:, None, None], (1.0 - tensors.alpha_bar).sqrt()[:, None, None]
+    x_0 = signal * tensors.noisy - sigma * tensors.v
+    assert torch.allclose(x_0, torch.from_numpy(batch.clean), atol=1e-4)
+
+
+def test_the_loss_does_not_see_known_frames(material: Material) -> None:
+    batch = make_batch(material.training, tiny().data, batch_generator(0, 0, 3))
+    tensors = training_tensors(batch, ALONE.device)
+    assert 0.0 < tensors.generated.mean() < 1.0
+    wrong_where_known = tensors.v + 100.0 * (1.0 - tensors.generated)
+    assert window_losses(PerfectNetwork(wrong_where_known), tensors).max() == 0.0
+    wrong_elsewhere = tensors.v + tensors.generated
+    assert window_losses(PerfectNetwork(wrong_elsewhere), tensors).numpy() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_weight_is_min_snr_with_a_floor() -> None:
+    alpha_bar = torch.tensor(ALPHA_BAR, dtype=torch.float32)
+    weight = snr_weight(alpha_bar, 5.0, 0.2)
+    snr = ALPHA_BAR / (1.0 - ALPHA_BAR)
+    assert weight.numpy() == pytest.approx(np.maximum(np.minimum(snr, 5.0) / (snr + 1.0), 0.2), rel=1e-3)
+    assert weighted_loss(torch.ones(800), alpha_bar, 5.0, 0.2) == pytest.approx(weight.mean().item())
+
+
+def test_loss_goes_down_and_the_vocal_is_heard(material: Material, tmp_path: Path) -> None:
+    config = tiny("budget.steps=150", "run.validate_every_steps=1000", "optimiser.learning_rate=4e-3")
+    batches = validation_batches(material.training, config.data, 4)
+    fresh = fresh_state(config, material.statistics, ALONE.device)
+    before = measure(fresh.network, batches, ALONE.device, mixed=False)
+    state = train(config, material, tmp_path, ALONE, show=False)
+    after = measure(state.average.network, batches, ALONE.device, mixed=False)
+    assert after.loss < 0.85 * before.loss
+    assert after.noisy < after.mismatched - 0.005
+    made = sampled_window(state.average.network, material.held_out[0], 64, ALONE.device)
+    assert made.shape == (192, 64)
+    assert np.isfinite(made).all()
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    payload = load_checkpoint(path, "denoiser")
+    parts = {"network": payload["network"], "average": payload["average"]["network"]}
+    return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_training_continues_bit_equal(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny("budget.steps=12", "run.validate_every_steps=5", "run.checkpoint_minutes=0.0")
+    whole = train(config, material, tmp_path / "whole", ALONE, show=False)
+    assert whole.step == 12
+
+    step = loop.training_step
+
+    def dies_in_step_8(network, state, *rest):  # type: ignore[no-untyped-def]
+        if state.step == 7:
+            raise KilledError
+        return step(network, state, *rest)
+
+    monkeypatch.setattr(loop, "training_step", dies_in_step_8)
+    with pytest.raises(KilledError):
+        train(config, material, tmp_path / "parts", ALONE, show=False)
+    monkeypatch.undo()
+    state = fresh_state(config, material.statistics, ALONE.device)
+    assert resume(tmp_path / "parts", state)
+    assert state.step == 7
+    train(config, material, tmp_path / "parts", ALONE, show=False)
+    expected, found = weights_of(tmp_path / "whole" / LAST), weights_of(tmp_path / "parts" / LAST)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_early_stopping_ends_a_training_and_the_best_is_kept(material: Material, tmp_path: Path) -> None:
+    config = tiny("budget.steps=500", "optimiser.learning_rate=0.0", "run.validate_every_steps=2", "run.patience=2")
+    state = train(config, material, tmp_path, ALONE, show=False)
+    assert state.step < 20
+    network, payload = averaged_denoiser(tmp_path / BEST)
+    assert payload["held_out_loss"] == state.stopping.best
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_resuming_another_model_or_other_latents_is_refused(material: Material, tmp_path: Path) -> None:
+    train(tiny("budget.steps=1"), material, tmp_path, ALONE, show=False)
+    other = fresh_state(tiny("model.blocks=2"), material.statistics, ALONE.device)
+    with pytest.raises(ValueError, match="another model size"):
+        resume(tmp_path, other)
+    same = fresh_state(tiny(), material.statistics, ALONE.device)
+    same.statistics.std[0] += 1.0
+    with pytest.raises(ValueError, match="other latents"):
+        resume(tmp_path, same)
+    same.statistics.std[0] -= 1.0
+
+
+def test_a_training_may_start_from_given_weights(material: Material, tmp_path: Path) -> None:
+    weights = fresh_state(tiny("run.seed=99"), material.statistics, ALONE.device).network.state_dict()
+    state = train(tiny("budget.steps=1", "optimiser.learning_rate=0.0"), material, tmp_path, ALONE, weights, False)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in state.network.state_dict().items())
+    with pytest.raises(ValueError, match="do not fit"):
+        train(tiny("model.blocks=2"), material, tmp_path / "other", ALONE, weights, False)
+
+
+def test_mixed_precision_is_close_to_float32(material: Material) -> None:
+    config = tiny()
+    network = fresh_state(config, material.statistics, ALONE.device).average.network
+    batches = validation_batches(material.training, config.data, 2)
+    exact, mixed = (measure(network, batches, ALONE.device, flag).loss for flag in (False, True))
+    assert mixed == pytest.approx(exact, rel=0.02)
+    assert mixed != exact
+    assert LAYOUT.known.content_channels == batches[0].clean.shape[1]

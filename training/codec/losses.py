@@ -1,0 +1,144 @@
+"""The codec's losses: features and pitch from the latents, spectra and partials of the sound, Kullback-Leibler."""
+
+import torch
+from torch import Tensor
+
+from engine.features import FEATURE_SLICES
+from engine.geometry import SPECTRA_PER_FRAME, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES
+from engine.spectra import CONSTANT_Q_FFT_SAMPLES, CONSTANT_Q_WINDOW_SAMPLES, constant_q_bank, mel_bank
+from training.codec import bank
+
+STFT_WINDOWS = (4_096, 2_048, 1_024, 512, 256, 128)
+_LOG_FLOOR = 1e-4
+_CONSTANT_Q_FFT_BINS = 1_680  # the highest filter ends below 4.5 kHz
+
+
+def kullback_leibler(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the divergence of N(mean, variance) from N(0, 1), averaged over everything (000, eq. 8)."""
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
+
+
+def square_root_amplitude(scaled: Tensor) -> Tensor:
+    """Turn scaled decibels into the square root of the amplitude."""
+    return torch.pow(10.0, 2.0 * (scaled.clamp(-0.5, 1.5) - 1.0))
+
+
+def pitch_profile_loss(estimate: Tensor, target: Tensor) -> Tensor:
+    """Return the squared error of constant-Q profiles, each frame relative to its loudest bin.
+
+    Args:
+        estimate, target: (batch, constant-Q bins, frames) in scaled decibels.
+    """
+    estimate, target = square_root_amplitude(estimate), square_root_amplitude(target)
+    loudest = target.amax(dim=1, keepdim=True)
+    weight = (loudest > 0.03).float()  # above -60 dB
+    return (weight * ((estimate - target) / (loudest + 0.01)) ** 2).mean()
+
+
+def feature_losses(estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Return the reconstruction losses of features (batch, FEATURE_CHANNELS, frames) by channel, and of the pitch profile."""
+    losses = {name: ((estimate[:, rows] - target[:, rows]) ** 2).mean() for name, rows in FEATURE_SLICES.items()}
+    harmonic = FEATURE_SLICES["harmonic"]
+    losses["pitch"] = pitch_profile_loss(estimate[:, harmonic], target[:, harmonic])
+    return losses
+
+
+def stft_magnitude(audio: Tensor, window: int, hop: int) -> Tensor:
+    """Return Hann magnitudes, 1 for a full-scale sine: (rows, samples) -> (rows, bins, frames)."""
+    hann = torch.hann_window(window, device=audio.device)
+    spectrum = torch.stft(audio, window, hop, window=hann, center=False, return_complex=True)
+    return torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-14) * (2.0 / hann.sum())
+
+
+def stft_loss(estimate: Tensor, target: Tensor, window: int) -> Tensor:
+    """Return spectral convergence plus log-magnitude error at one resolution (Yamamoto et al. 2020).
+
+    Training draws the window from `STFT_WINDOWS` anew in every step: many resolutions for the price of one.
+
+    Args:
+        estimate, target: (rows, samples).
+        window: in samples.
+    """
+    a, b = (stft_magnitude(x, window, window // 4) for x in (estimate, target))
+    convergence = torch.linalg.vector_norm(a - b, dim=(1, 2)) / (torch.linalg.vector_norm(b, dim=(1, 2)) + 0.05)
+    logarithm = (torch.log(a + _LOG_FLOOR) - torch.log(b + _LOG_FLOOR)).abs().mean()
+    return 0.5 * convergence.clamp(max=3.0).mean() + logarithm
+
+
+def mid_side(audio: Tensor) -> Tensor:
+    """Return mid and side, (2 x batch, samples), of left and right (batch, 2, samples)."""
+    return torch.cat([audio.mean(dim=1), (audio[:, 0] - audio[:, 1]) / 2])
+
+
+def left_right(audio: Tensor) -> Tensor:
+    """Return left and right, (2 x batch, samples), of (batch, 2, samples)."""
+    return torch.cat([audio[:, 0], audio[:, 1]])
+
+
+class SoundLosses(torch.nn.Module):
+    """Losses of decoded sound that need filter banks: mel and pitch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mel", torch.from_numpy(mel_bank(80, 25.0, 20_000.0, 1_024)), persistent=False)
+        self.register_buffer(
+            "constant_q", torch.from_numpy(constant_q_bank()[:, :_CONSTANT_Q_FFT_BINS]), persistent=False
+        )
+
+    def log_mel(self, audio: Tensor) -> Tensor:
+        """Return log mel magnitudes (rows, bands, frames) in nepers of audio (rows, samples)."""
+        power = stft_magnitude(audio, 1_024, 256) ** 2
+        return 0.5 * torch.log(self.mel @ power + _LOG_FLOOR**2)
+
+    def mel_loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Return the L1 distance of log mel spectra of signals (rows, samples)."""
+        return (self.log_mel(estimate) - self.log_mel(target)).abs().mean()
+
+    def pitch_loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Return the squared error of the constant-Q profiles of mid of (batch, 2, samples)."""
+        a, b = (self._profile(audio.mean(dim=1)) for audio in (estimate, target))
+        loudest = b.amax(dim=2, keepdim=True)
+        return ((loudest > 0.03).float() * ((a - b) / (loudest + 0.01)) ** 2).mean()
+
+    def _profile(self, mid: Tensor) -> Tensor:
+        windows = mid.unfold(-1, CONSTANT_Q_WINDOW_SAMPLES, 2_048)
+        hann = torch.hann_window(CONSTANT_Q_WINDOW_SAMPLES, device=mid.device)
+        spectrum = torch.fft.rfft(windows * hann, CONSTANT_Q_FFT_SAMPLES)[..., :_CONSTANT_Q_FFT_BINS] * (
+            2.0 / hann.sum()
+        )
+        power = (spectrum.real**2 + spectrum.imag**2) @ self.constant_q.T
+        return (power + 1e-10) ** 0.25
+
+
+def bank_targets(partials: Tensor, mid: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring partials to the hops and cut them where the short window hears less: onsets stay sharp.
+
+    Args:
+        partials: (batch, frames, 2, OSCILLATORS), amplitude and offset at the frames' centres.
+        mid: (batch, frames x 2048) sound.
+
+    Returns:
+        amplitudes and offsets, (batch, 4 x frames, OSCILLATORS) each.
+    """
+    batch, frames, _, oscillators = partials.shape
+    by_row = partials.permute(0, 2, 3, 1).reshape(batch, 2 * oscillators, frames)
+    hops = torch.nn.functional.interpolate(by_row, scale_factor=SPECTRA_PER_FRAME, mode="linear")
+    amplitude, offset = hops.reshape(batch, 2, oscillators, -1).transpose(2, 3).unbind(1)
+    margin = (SPECTRUM_WINDOW_SAMPLES - SPECTRUM_HOP_SAMPLES) // 2
+    heard = stft_magnitude(
+        torch.nn.functional.pad(mid, (margin, margin)), SPECTRUM_WINDOW_SAMPLES, SPECTRUM_HOP_SAMPLES
+    )
+    bins = torch.from_numpy(bank.frequencies_hz() * SPECTRUM_WINDOW_SAMPLES / 44_100).round().long()
+    nearby = torch.nn.functional.max_pool1d(heard.transpose(1, 2), 3, 1, 1)[:, :, bins]
+    nearest = partials.repeat_interleave(SPECTRA_PER_FRAME, dim=1)  # offsets do not blend between two partials
+    return torch.minimum(amplitude, 1.1 * nearby), torch.where(nearest[:, :, 0] > 0, nearest[:, :, 1], offset)
+
+
+def bank_loss(
+    compressed: Tensor, offset: Tensor, target_amplitude: Tensor, target_offset: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the squared error of compressed amplitudes, and of offsets weighted by what is to be heard of them."""
+    target = target_amplitude.clamp(min=0) ** bank.AMPLITUDE_POWER
+    amplitude_loss = ((compressed - target) ** 2).sum(dim=2).mean()
+    offset_loss = (target * (offset - target_offset) ** 2).sum() / (target.sum() + 1.0)
+    return amplitude_loss, offset_loss

@@ -1,0 +1,197 @@
+"""The second stage: the decoder learns sound from the settled latents; discriminators join once the plain losses are low."""
+
+import time
+from dataclasses import fields
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from engine.geometry import LATENT_HOP_SAMPLES, SPECTRA_PER_FRAME, SPECTRUM_BINS
+from engine.metrics import strongest_pitch_class_count
+from training.codec.config import CodecTrainingConfig
+from training.codec.data import Clips, PreparedSongs, prefetched
+from training.codec.decoder import Decoder, SpectrumParts
+from training.codec.discriminators import Discriminators, discriminator_loss, generator_losses
+from training.codec.encoder import Encoder
+from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
+from training.codec.losses import STFT_WINDOWS, SoundLosses, bank_loss, bank_targets, left_right, mid_side, stft_loss
+from training.codec.synthesis import inverse_stft
+from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
+from training.common.devices import mixed_precision, start_processes
+from training.common.ema import ExponentialMovingAverage
+from training.common.progress import TrainingProgress
+from training.common.schedules import Budget, annealed_rate
+
+CHECKPOINT = "sound-" + LAST
+_WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
+_WEIGHTS = {
+    "stft": 1.0, "mel": 1.0, "pitch": 8.0, "bank": 0.6, "offset": 0.1, "adversarial": 0.1, "matching": 1.0,
+}  # fmt: skip
+
+
+class SoundTraining:
+    """The decoder, its discriminators, their optimisers and what is fixed: one object, so that a checkpoint is one call."""
+
+    def __init__(self, config: CodecTrainingConfig) -> None:
+        self.config = config
+        self.device = start_processes(config.device, config.threads).device
+        torch.manual_seed(config.seed)
+        self.encoder = frozen_encoder(config).to(self.device)
+        self.decoder = Decoder(config.decoder).to(self.device)
+        self.average = ExponentialMovingAverage(self.decoder, config.ema_decay)
+        self.discriminators = Discriminators().to(self.device)
+        self.losses = SoundLosses().to(self.device)
+        rate = config.sound.learning_rate
+        self.optimiser = torch.optim.AdamW(self.decoder.parameters(), lr=rate, betas=(0.8, 0.98), weight_decay=1e-3)
+        self.judge_optimiser = torch.optim.AdamW(self.discriminators.parameters(), lr=2e-4, betas=(0.8, 0.98))
+        self.step = 0
+        self.elapsed = 0.0
+
+    def state(self) -> dict[str, object]:
+        """Return everything that a resumed run needs."""
+        parts = ("encoder", "decoder", "average", "discriminators", "optimiser", "judge_optimiser")
+        return {
+            "kind": "codec-sound", "step": self.step, "elapsed": self.elapsed,
+            **{name: getattr(self, name).state_dict() for name in parts},
+        }  # fmt: skip
+
+    def load(self, saved: dict[str, object]) -> None:
+        """Continue from `saved`, made by `state`."""
+        for name in ("encoder", "decoder", "average", "discriminators", "optimiser", "judge_optimiser"):
+            getattr(self, name).load_state_dict(saved[name])
+        self.step, self.elapsed = int(saved["step"]), float(saved["elapsed"])  # type: ignore[call-overload, arg-type]
+
+    def decode(self, decoder: Decoder, latents: Tensor) -> tuple[Tensor, SpectrumParts]:
+        """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - lookahead) x 2048) and the parts."""
+        batch, _, frames = latents.shape
+        slow, fast, phase = (state.to(self.device) for state in decoder.initial_state(batch))
+        with mixed_precision(self.device, self.config.mixed_precision):
+            raw, _, _ = decoder.parts(latents, slow, fast)
+        skipped = SPECTRA_PER_FRAME * decoder.config.lookahead_frames
+        parts = SpectrumParts(*(getattr(raw, field.name)[:, skipped:].float() for field in fields(raw)))
+        noise = torch.randn(2, 2, parts.offset.shape[1], SPECTRUM_BINS, device=self.device) * 0.5**0.5
+        spectrum, _ = decoder.spectrum(parts, noise, torch.rand_like(phase))
+        return inverse_stft(spectrum), parts
+
+    def train_step(self, clips: Clips, adversarial: bool) -> dict[str, float]:
+        """Take one step; returns the losses by name."""
+        latents = self._latents(clips)
+        sound, parts = self.decode(self.decoder, latents)
+        frames = sound.shape[2] // LATENT_HOP_SAMPLES
+        span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, (frames - 1) * LATENT_HOP_SAMPLES)
+        estimate, target = sound[:, :, span], clips.audio[:, :, span]
+        losses = self._plain_losses(estimate, target, parts, clips, frames)
+        if adversarial:
+            losses |= self._adversarial_losses(estimate, target)
+        total = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+        self.optimiser.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
+        self.optimiser.step()
+        self.average.update(self.decoder)
+        self.step += 1
+        return {"loss": float(total), **{name: float(value) for name, value in losses.items()}}
+
+    @torch.no_grad()
+    def _latents(self, clips: Clips) -> Tensor:
+        state = self.encoder.stack.initial_state(len(clips.features)).to(self.device)
+        mean, _, _ = self.encoder(clips.features.to(self.device), clips.curves.to(self.device), state)
+        spread = mean.std(dim=(0, 2), keepdim=True)
+        return mean + torch.randn_like(mean) * spread * self.config.latent_noise * torch.rand(len(mean), 1, 1)
+
+    def _plain_losses(
+        self, estimate: Tensor, target: Tensor, parts: SpectrumParts, clips: Clips, frames: int
+    ) -> dict[str, Tensor]:
+        amplitude, offset = bank_targets(
+            clips.partials[:, :frames], clips.audio[:, :, : frames * LATENT_HOP_SAMPLES].mean(dim=1)
+        )
+        bank, offsets = bank_loss(parts.compressed_amplitude, parts.offset, amplitude, offset)
+        view = (mid_side, left_right)[self.step % 2]
+        window = STFT_WINDOWS[int(torch.randint(len(STFT_WINDOWS), ()))]
+        return {
+            "stft": stft_loss(view(estimate), view(target), window),
+            "mel": self.losses.mel_loss(view(estimate), view(target)),
+            "pitch": self.losses.pitch_loss(estimate, target),
+            "bank": bank,
+            "offset": offsets,
+        }
+
+    def _adversarial_losses(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
+        chosen = torch.randperm(len(estimate))[: max(1, len(estimate) // 2)]  # half of the clips: half of the time
+        estimate, target = estimate[chosen], target[chosen]
+        with mixed_precision(self.device, self.config.mixed_precision):
+            judged = discriminator_loss(self.discriminators(target), self.discriminators(estimate.detach()))
+        self.judge_optimiser.zero_grad()
+        judged.backward()
+        self.judge_optimiser.step()
+        with mixed_precision(self.device, self.config.mixed_precision):
+            adversarial, matching = generator_losses(self.discriminators(target), self.discriminators(estimate))
+        return {"adversarial": adversarial, "matching": matching}
+
+
+def frozen_encoder(config: CodecTrainingConfig) -> Encoder:
+    """Return the first stage's encoder, its weights fixed."""
+    saved = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")["model"]
+    encoder = Encoder(config.encoder)
+    prefix = "encoder."
+    encoder.load_state_dict({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
+    return encoder.eval().requires_grad_(False)
+
+
+def train_sound(config: CodecTrainingConfig) -> None:
+    """Train the second stage until its minutes are used; continues from the last checkpoint in `config.run`."""
+    training = SoundTraining(config)
+    path = config.run / CHECKPOINT
+    if path.exists():
+        training.load(load_checkpoint(path, "codec-sound"))
+    songs, held_out = (PreparedSongs(config.prepared, split) for split in ("train", "validation"))
+    rng = np.random.default_rng(config.seed + training.step)
+    stage = config.sound
+    budget, writer = Budget(minutes=stage.minutes), SummaryWriter(str(config.run))
+    started, saved_at = time.monotonic() - training.elapsed, time.monotonic()
+    with TrainingProgress("codec sound") as progress:
+        for clips in prefetched(lambda: songs.clips(rng, stage.clips, stage.clip_frames, with_audio=True)):
+            training.elapsed = time.monotonic() - started
+            fraction = budget.fraction(training.step, training.elapsed)
+            for group in training.optimiser.param_groups:
+                group["lr"] = annealed_rate(stage.learning_rate, training.step, fraction, stage.warm_up_steps)
+            figures = training.train_step(clips, fraction >= config.adversarial_from)
+            progress.update(fraction, training.step, budget.seconds_left(training.step, training.elapsed), figures)
+            finished = fraction >= 1.0
+            if finished or time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
+                saved_at = time.monotonic()
+                save_checkpoint(path, training.state())
+                figures |= held_out_figures(training, held_out, writer)
+                songs.refresh()
+                held_out.refresh()
+                for name, value in figures.items():
+                    writer.add_scalar(f"sound/{name}", value, training.step)
+                progress.note(f"step {training.step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+            if finished:
+                return
+
+
+@torch.no_grad()
+def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: SummaryWriter) -> dict[str, float]:
+    """Decode held-out clips with the averaged weights: pitch by part, log-mel distance by part; sound to TensorBoard."""
+    if not songs.songs:
+        return {}
+    clips = songs.clips(np.random.default_rng(11), 32, 68, with_audio=True)
+    sound, _ = training.decode(training.average.network, training._latents(clips))
+    span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, sound.shape[2] - LATENT_HOP_SAMPLES)
+    estimate, target = sound[:, :, span], clips.audio[:, :, span]
+    figures: dict[str, float] = {}
+    for index, name in enumerate(("vocals", "drums", "bass", "other")):
+        chosen = clips.part == index
+        if not chosen.any():
+            continue
+        figures[f"{name} mel"] = float(training.losses.mel_loss(estimate[chosen], target[chosen]))
+        if index > 1:
+            pairs = zip(target[chosen].numpy(), estimate[chosen].numpy(), strict=True)
+            counts = [strongest_pitch_class_count(reference, made) for reference, made in pairs]
+            figures[f"{name} pitch"] = sum(c.right for c in counts) / max(1, sum(c.frames for c in counts))
+        both = torch.cat([target[chosen][0], estimate[chosen][0]], dim=1).mean(dim=0)
+        writer.add_audio(f"sound/{name}, original then decoded", both.clamp(-1, 1), training.step, 44_100)
+    return figures

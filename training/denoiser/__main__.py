@@ -1,0 +1,49 @@
+"""`python -m training.denoiser --config configs/denoiser_cpu.toml`: train the denoiser on a folder of latents."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from training.common.checkpoint import CheckpointError
+from training.common.configs import load_config
+from training.common.devices import start_processes, stop_processes
+from training.denoiser.config import DenoiserTraining
+from training.denoiser.songs import LatentsError
+from training.denoiser.state import averaged_denoiser
+from training.denoiser.train import load_material, train
+
+INTERRUPTED = 130
+
+
+def arguments() -> argparse.Namespace:
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.denoiser", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="a TOML file such as configs/denoiser_cpu.toml")
+    parser.add_argument("--out", type=Path, default=Path("runs/denoiser"), help="checkpoints and curves; resumed")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as budget.minutes=10")
+    parser.add_argument("--start-from", type=Path, metavar="CHECKPOINT", help="averaged weights of an earlier training")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Train; return the exit code."""
+    options = arguments()
+    try:
+        config = load_config(options.config, DenoiserTraining, options.set)
+        weights = averaged_denoiser(options.start_from)[0].state_dict() if options.start_from else None
+        material = load_material(config.data.latents)
+        processes = start_processes(config.run.device, config.run.threads)
+        train(config, material, options.out, processes, weights)
+    except (ValueError, CheckpointError, LatentsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        stop_processes()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
