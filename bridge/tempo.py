@@ -167,7 +167,7 @@ def _best_comb(times: Vector, weights: Vector) -> _Comb:
     prior = np.exp(-0.5 * (octaves / PRIOR_OCTAVES) ** 2)
     phases = np.arange(PHASES) / PHASES
     best = _Comb(0.0, 0.0, -math.inf)
-    for harmonics, trust in zip(SUBDIVISIONS, (1.0, TRIPLET_WEIGHT), strict=True):
+    for harmonics, trust in zip(SUBDIVISIONS, (1.0, TRIPLET_WEIGHT), strict=False):
         score = np.zeros((len(bins), PHASES))
         for harmonic, weight in zip(harmonics, SUBDIVISION_WEIGHTS, strict=True):
             turned = np.exp(2j * np.pi * harmonic * phases)

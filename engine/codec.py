@@ -1,7 +1,8 @@
 """The codec at run time: streaming encoder and decoder around a bundle's graphs, and their whole-signal forms.
 
-Both work in steps `(x, state) -> (y, state)`; a whole signal is the same steps over pieces that fit the cache, so what is
-streamed equals what is made at once. The decoder's graph gives a zero-phase spectrum; the inverse transform is numpy's.
+Both work in steps `(x, state) -> (y, state)`; a whole signal is the same steps over pieces that fit the cache, so what
+is streamed equals what is made at once. The decoder's graph gives a
+zero-phase spectrum; the inverse transform is numpy's.
 """
 
 from collections.abc import Callable, Mapping

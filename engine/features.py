@@ -1,11 +1,11 @@
 """What the codec's encoder and the conditions read off audio, in numpy, the same for training and inference.
 
-Per latent frame (2048 samples) the features hold four channels (000, section 2.1.1; design: mid, side, harmonic, percussive):
+Per latent frame (2048 samples) the features hold four channels (000, section 2.1.1):
 
 | channel | rows | content |
 | --- | --- | --- |
 | mid, side | 4 x 96 each | mel-warped magnitudes of the four 512-sample hops, in scaled decibels |
-| harmonic | 252 | constant-Q spectrum of mid over 8192 samples (36 bins an octave): smooth in time, resolves semitones |
+| harmonic | 252 | constant-Q spectrum of mid over 8192 samples: smooth in time, resolves semitones |
 | percussive | 4 x 96 | half-wave rectified flux of mid from hop to hop |
 
 A frame reads `LOOKAHEAD_SAMPLES` beyond its end, two latent frames at most.
@@ -94,8 +94,8 @@ def features_step(audio: Array, state: FeatureState) -> tuple[Features, FeatureS
     pending = np.concatenate([state.pending, audio], axis=1)
     frames = max(0, (pending.shape[1] - _PAST_SAMPLES - LOOKAHEAD_SAMPLES) // LATENT_HOP_SAMPLES)
     pieces = [np.zeros((FEATURE_CHANNELS, 0), np.float32)]
-    for first in range(0, frames, _PIECE_FRAMES):
-        pieces.append(_packed(pending, first, min(_PIECE_FRAMES, frames - first)))
+    starts = range(0, frames, _PIECE_FRAMES)
+    pieces += [_packed(pending, first, min(_PIECE_FRAMES, frames - first)) for first in starts]
     packed = np.concatenate(pieces, axis=1)
     curves, curve_state = attention_curves(
         packed[FEATURE_SLICES["mid"]].reshape(SPECTRA_PER_FRAME, MEL_BANDS, frames),
@@ -129,7 +129,7 @@ def _mel() -> Array:
 
 
 def _packed(pending: Array, first: int, frames: int) -> Array:
-    """Return (FEATURE_CHANNELS, frames) of the frames from `first` on; `pending` starts `_PAST_SAMPLES` before frame 0."""
+    """Return (FEATURE_CHANNELS, frames) from frame `first` on; `pending` starts `_PAST_SAMPLES` before frame 0."""
     mid_side = np.stack([pending[0] + pending[1], pending[0] - pending[1]]) * np.float32(0.5)
     starts = (first + np.arange(frames)) * LATENT_HOP_SAMPLES
     harmonic = constant_q(frames_at(mid_side[:1], starts, CONSTANT_Q_WINDOW_SAMPLES)[0])

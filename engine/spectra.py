@@ -1,6 +1,8 @@
-"""Filter banks and frame spectra that features, targets and metrics share. All magnitudes are relative to a full-scale sine."""
+"""Filter banks and frame spectra that features, targets and metrics share; magnitudes are 1 at a full-scale sine."""
 
+import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from engine.geometry import SAMPLE_RATE_HZ
 
 Array = NDArray[np.float32]
+Hertz = NDArray[np.floating[Any]]
 
 CONSTANT_Q_BINS_PER_OCTAVE = 36
 CONSTANT_Q_LOWEST_HZ = 32.703
@@ -61,14 +64,15 @@ def mel_bank(bands: int, lowest_hz: float, highest_hz: float, fft_samples: int) 
     The mel scale is O'Shaughnessy's, 2595 log10(1 + f / 700).
     """
     bins_hz = np.arange(fft_samples // 2 + 1) * (SAMPLE_RATE_HZ / fft_samples)
-    mels = np.linspace(*(2595 * np.log10(1 + np.array([lowest_hz, highest_hz]) / 700)), bands + 2)
+    lowest_mel, highest_mel = (2595 * math.log10(1 + hz / 700) for hz in (lowest_hz, highest_hz))
+    mels = np.linspace(lowest_mel, highest_mel, bands + 2)
     edges_hz = 700 * (10 ** (mels / 2595) - 1)
     return _triangles(bins_hz, edges_hz[:-2], edges_hz[1:-1], edges_hz[2:])
 
 
 @cache
 def constant_q_bank() -> Array:
-    """Return the constant-Q filters over the bins of the long transform: (CONSTANT_Q_BINS, fft / 2 + 1), rows summing to 1.
+    """Return the constant-Q filters over the long transform: (CONSTANT_Q_BINS, fft / 2 + 1), rows summing to 1.
 
     36 bins an octave from 32.7 Hz. Below about 450 Hz a filter is narrower than the bins' spacing and so
     interpolates between two of them; the window's own main lobe (21.5 Hz) then limits the resolution.
@@ -95,7 +99,7 @@ def constant_q(windows: Array) -> Array:
     return np.sqrt(power @ bank[:, :used].T)
 
 
-def _triangles(bins_hz: Array, low_hz: Array, centre_hz: Array, high_hz: Array) -> Array:
+def _triangles(bins_hz: Hertz, low_hz: Hertz, centre_hz: Hertz, high_hz: Hertz) -> Array:
     rising = (bins_hz - low_hz[:, None]) / (centre_hz - low_hz)[:, None]
     falling = (high_hz[:, None] - bins_hz) / (high_hz - centre_hz)[:, None]
     filters = np.maximum(np.minimum(rising, falling), 0.0)

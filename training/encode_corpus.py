@@ -7,7 +7,6 @@ standard deviation (64,) of the training songs' stems.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,7 @@ def encode_song(encoder: Encoder, song: Path, target: Path) -> None:
             curves_mix=np.load(song / "curves_mix.npy"),
             song=np.array((song / "song.json").read_text(encoding="utf-8")),
         )
-    os.replace(partial, target)
+    partial.replace(target)
 
 
 def write_statistics(out: Path) -> None:

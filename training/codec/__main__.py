@@ -1,4 +1,4 @@
-"""Train the codec: `python -m training.codec --config configs/codec_cpu.toml [--stage features|sound] [table.key=value ...]`."""
+"""Train the codec: `python -m training.codec --config configs/codec_cpu.toml [--stage sound] [key=value ...]`."""
 
 import argparse
 from pathlib import Path

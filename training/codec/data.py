@@ -4,9 +4,9 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,10 @@ class Clips:
     partials: Tensor
     part: Tensor
     audio: Tensor
+
+    def to(self, device: torch.device) -> "Clips":
+        """Return the batch on `device`."""
+        return Clips(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 class PreparedSongs:
@@ -77,7 +81,7 @@ class PreparedSongs:
             torch.from_numpy(np.stack(audio).astype(np.float32) / 32_767) if with_audio else torch.zeros(0),
         )
 
-    def _draw(self, rng: np.random.Generator, frames: int, with_audio: bool) -> tuple[np.ndarray, ...]:
+    def _draw(self, rng: np.random.Generator, frames: int, with_audio: bool) -> tuple[Any, ...]:
         song = self.songs[int(rng.integers(len(self.songs)))]
         part = int(rng.choice(len(PART_SHARE), p=PART_SHARE))
         features = self.array(song, "features")

@@ -45,7 +45,7 @@ class DecoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class SpectrumParts:
-    """What the heads say of each hop, (batch, hops, rows) each; levels are linear, phases radians, offsets and pans in [-1, 1]."""
+    """What the heads say of each hop, (batch, hops, rows) each; phases in radians, offsets and pans in [-1, 1]."""
 
     compressed_amplitude: Tensor
     offset: Tensor
@@ -59,6 +59,14 @@ class SpectrumParts:
 
 class Decoder(nn.Module):
     """Latents to spectrum parts and to the spectrum of left and right."""
+
+    lobes: Tensor
+    hop_cycles: Tensor
+    range_cycles: Tensor
+    bank_pan_bands: Tensor
+    bin_pan_bands: Tensor
+    mid_noise_bands: Tensor
+    side_noise_bands: Tensor
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Multi-resolution spectrogram discriminators with hinge and feature-matching losses (Jang et al. 2021; Kumar et al. 2023)."""
+"""Multi-resolution spectrogram discriminators (Jang et al. 2021; Kumar et al. 2023), hinge and matching losses."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The encoder: multi-channel features, cross-channel attention, attention flow, four sub-spaces (000, 2.1.1 to 2.1.3)."""
+"""The encoder: multi-channel features, channel attention, attention flow, four sub-spaces (000, 2.1.1 to 2.1.3)."""
 
 from dataclasses import dataclass
 
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
 
 
 class FeatureHead(nn.Module):
-    """A small frame-by-frame head from the latents back to the features: it asks the latents for pitch from the first step."""
+    """A frame-by-frame head from the latents back to the features: it asks for pitch from the first step."""
 
     def __init__(self, width: int = 768) -> None:
         super().__init__()

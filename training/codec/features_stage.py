@@ -73,7 +73,7 @@ def train_features(config: CodecTrainingConfig) -> None:
             fraction = budget.fraction(step, elapsed)
             for group in optimiser.param_groups:
                 group["lr"] = annealed_rate(stage.learning_rate, step, fraction, stage.warm_up_steps)
-            losses = _step(model, optimiser, clips, config)
+            losses = _step(model, optimiser, clips.to(processes.device), config)
             step += 1
             progress.update(fraction, step, budget.seconds_left(step, elapsed), losses)
             finished = fraction >= 1.0
@@ -96,7 +96,7 @@ def train_features(config: CodecTrainingConfig) -> None:
 def _step(
     model: FeatureAutoencoder, optimiser: torch.optim.Optimizer, clips: Clips, config: CodecTrainingConfig
 ) -> dict[str, float]:
-    noise = torch.randn(len(clips.features), 64, clips.features.shape[2])
+    noise = torch.randn(len(clips.features), 64, clips.features.shape[2], device=clips.features.device)
     with mixed_precision(clips.features.device, config.mixed_precision):
         features, compressed, mean, log_variance = model(clips, noise)
     losses = feature_losses(features.float(), clips.features)
@@ -117,11 +117,12 @@ def pitch_shares(model: FeatureAutoencoder, songs: PreparedSongs, clips: int = 9
     """Return the share of held-out frames above -40 dB whose strongest pitch class the features head keeps, by part."""
     if not songs.songs:
         return {}
-    batch = songs.clips(np.random.default_rng(7), clips, 32, with_audio=False)
-    features, _, mean, _ = model(batch, torch.zeros(clips, 64, 32))
+    device = next(model.parameters()).device
+    batch = songs.clips(np.random.default_rng(7), clips, 32, with_audio=False).to(device)
+    features, _, mean, _ = model(batch, torch.zeros(clips, 64, 32, device=device))
     rows = FEATURE_SLICES["harmonic"]
     estimate, target = (square_root_amplitude(x[:, rows].float()) ** 4 for x in (features, batch.features))
-    fold = torch.zeros(PITCH_CLASSES, CONSTANT_Q_BINS)
+    fold = torch.zeros(PITCH_CLASSES, CONSTANT_Q_BINS, device=device)
     fold[torch.round(torch.arange(CONSTANT_Q_BINS) / 3).long() % PITCH_CLASSES, torch.arange(CONSTANT_Q_BINS)] = 1.0
     strongest = [(fold @ energy).argmax(dim=1) for energy in (estimate, target)]
     level = target.sum(dim=1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from engine.features import FEATURE_SLICES
-from engine.geometry import SPECTRA_PER_FRAME, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES
+from engine.geometry import SAMPLE_RATE_HZ, SPECTRA_PER_FRAME, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES
 from engine.spectra import CONSTANT_Q_FFT_SAMPLES, CONSTANT_Q_WINDOW_SAMPLES, constant_q_bank, mel_bank
 from training.codec import bank
 
@@ -27,7 +27,8 @@ def pitch_profile_loss(estimate: Tensor, target: Tensor) -> Tensor:
     """Return the squared error of constant-Q profiles, each frame relative to its loudest bin.
 
     Args:
-        estimate, target: (batch, constant-Q bins, frames) in scaled decibels.
+        estimate: (batch, constant-Q bins, frames) in scaled decibels.
+        target: the same.
     """
     estimate, target = square_root_amplitude(estimate), square_root_amplitude(target)
     loudest = target.amax(dim=1, keepdim=True)
@@ -36,7 +37,7 @@ def pitch_profile_loss(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def feature_losses(estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Return the reconstruction losses of features (batch, FEATURE_CHANNELS, frames) by channel, and of the pitch profile."""
+    """Return the squared errors of features (batch, FEATURE_CHANNELS, frames) by channel, and the pitch profile's."""
     losses = {name: ((estimate[:, rows] - target[:, rows]) ** 2).mean() for name, rows in FEATURE_SLICES.items()}
     harmonic = FEATURE_SLICES["harmonic"]
     losses["pitch"] = pitch_profile_loss(estimate[:, harmonic], target[:, harmonic])
@@ -56,7 +57,8 @@ def stft_loss(estimate: Tensor, target: Tensor, window: int) -> Tensor:
     Training draws the window from `STFT_WINDOWS` anew in every step: many resolutions for the price of one.
 
     Args:
-        estimate, target: (rows, samples).
+        estimate: (rows, samples).
+        target: the same.
         window: in samples.
     """
     a, b = (stft_magnitude(x, window, window // 4) for x in (estimate, target))
@@ -77,6 +79,9 @@ def left_right(audio: Tensor) -> Tensor:
 
 class SoundLosses(torch.nn.Module):
     """Losses of decoded sound that need filter banks: mel and pitch."""
+
+    mel: Tensor
+    constant_q: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +133,7 @@ def bank_targets(partials: Tensor, mid: Tensor) -> tuple[Tensor, Tensor]:
     heard = stft_magnitude(
         torch.nn.functional.pad(mid, (margin, margin)), SPECTRUM_WINDOW_SAMPLES, SPECTRUM_HOP_SAMPLES
     )
-    bins = torch.from_numpy(bank.frequencies_hz() * SPECTRUM_WINDOW_SAMPLES / 44_100).round().long()
+    bins = torch.from_numpy(bank.frequencies_hz() * SPECTRUM_WINDOW_SAMPLES / SAMPLE_RATE_HZ).round().long()
     nearby = torch.nn.functional.max_pool1d(heard.transpose(1, 2), 3, 1, 1)[:, :, bins]
     nearest = partials.repeat_interleave(SPECTRA_PER_FRAME, dim=1)  # offsets do not blend between two partials
     return torch.minimum(amplitude, 1.1 * nearby), torch.where(nearest[:, :, 0] > 0, nearest[:, :, 1], offset)

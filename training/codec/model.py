@@ -43,7 +43,7 @@ class DecoderGraph(nn.Module):
     def forward(
         self, latents: Tensor, noise: Tensor, slow: Tensor, fast: Tensor, phase: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Map latents (batch, 64, frames) and noise (2, 2, 4 x frames, bins) to a spectrum (batch, 2, 4 x frames, bins, 2)."""
+        """Map latents (batch, 64, frames) and noise (2, 2, hops, bins) to a spectrum (batch, 2, hops, bins, 2)."""
         spectrum, slow, fast, phase = self.decoder(latents, noise, slow, fast, phase)
         return spectrum, slow, fast, phase
 

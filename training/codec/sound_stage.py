@@ -1,4 +1,4 @@
-"""The second stage: the decoder learns sound from the settled latents; discriminators join once the plain losses are low."""
+"""The second stage: the decoder learns sound from settled latents; discriminators join when plain losses are low."""
 
 import time
 from dataclasses import fields
@@ -25,6 +25,8 @@ from training.common.progress import TrainingProgress
 from training.common.schedules import Budget, annealed_rate
 
 CHECKPOINT = "sound-" + LAST
+EARLY_CHECKPOINT = "sound-tenth.pt"  # after a tenth of the stage: what the rest of it is measured against
+_EARLY_SHARE = 0.1
 _WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
 _WEIGHTS = {
     "stft": 1.0, "mel": 1.0, "pitch": 8.0, "bank": 0.6, "offset": 0.1, "adversarial": 0.1, "matching": 1.0,
@@ -32,7 +34,7 @@ _WEIGHTS = {
 
 
 class SoundTraining:
-    """The decoder, its discriminators, their optimisers and what is fixed: one object, so that a checkpoint is one call."""
+    """Decoder, discriminators, their optimisers and what is fixed: one object, so that a checkpoint is one call."""
 
     def __init__(self, config: CodecTrainingConfig) -> None:
         self.config = config
@@ -65,8 +67,8 @@ class SoundTraining:
 
     def decode(self, decoder: Decoder, latents: Tensor) -> tuple[Tensor, SpectrumParts]:
         """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - lookahead) x 2048) and the parts."""
-        batch, _, frames = latents.shape
-        slow, fast, phase = (state.to(self.device) for state in decoder.initial_state(batch))
+        initial = decoder.initial_state(len(latents))
+        slow, fast, phase = (state.to(self.device) for state in initial)
         with mixed_precision(self.device, self.config.mixed_precision):
             raw, _, _ = decoder.parts(latents, slow, fast)
         skipped = SPECTRA_PER_FRAME * decoder.config.lookahead_frames
@@ -97,9 +99,11 @@ class SoundTraining:
     @torch.no_grad()
     def _latents(self, clips: Clips) -> Tensor:
         state = self.encoder.stack.initial_state(len(clips.features)).to(self.device)
-        mean, _, _ = self.encoder(clips.features.to(self.device), clips.curves.to(self.device), state)
+        mean, _, _ = self.encoder(clips.features, clips.curves, state)
         spread = mean.std(dim=(0, 2), keepdim=True)
-        return mean + torch.randn_like(mean) * spread * self.config.latent_noise * torch.rand(len(mean), 1, 1)
+        return mean + torch.randn_like(mean) * spread * self.config.latent_noise * torch.rand(
+            len(mean), 1, 1, device=self.device
+        )
 
     def _plain_losses(
         self, estimate: Tensor, target: Tensor, parts: SpectrumParts, clips: Clips, frames: int
@@ -157,8 +161,10 @@ def train_sound(config: CodecTrainingConfig) -> None:
             fraction = budget.fraction(training.step, training.elapsed)
             for group in training.optimiser.param_groups:
                 group["lr"] = annealed_rate(stage.learning_rate, training.step, fraction, stage.warm_up_steps)
-            figures = training.train_step(clips, fraction >= config.adversarial_from)
+            figures = training.train_step(clips.to(training.device), fraction >= config.adversarial_from)
             progress.update(fraction, training.step, budget.seconds_left(training.step, training.elapsed), figures)
+            if fraction >= _EARLY_SHARE and not (config.run / EARLY_CHECKPOINT).exists():
+                save_checkpoint(config.run / EARLY_CHECKPOINT, training.state())
             finished = fraction >= 1.0
             if finished or time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
                 saved_at = time.monotonic()
@@ -175,10 +181,10 @@ def train_sound(config: CodecTrainingConfig) -> None:
 
 @torch.no_grad()
 def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: SummaryWriter) -> dict[str, float]:
-    """Decode held-out clips with the averaged weights: pitch by part, log-mel distance by part; sound to TensorBoard."""
+    """Decode held-out clips with the averaged weights: pitch and log-mel distance by part; sound to TensorBoard."""
     if not songs.songs:
         return {}
-    clips = songs.clips(np.random.default_rng(11), 32, 68, with_audio=True)
+    clips = songs.clips(np.random.default_rng(11), 32, 68, with_audio=True).to(training.device)
     sound, _ = training.decode(training.average.network, training._latents(clips))
     span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, sound.shape[2] - LATENT_HOP_SAMPLES)
     estimate, target = sound[:, :, span], clips.audio[:, :, span]
@@ -189,7 +195,7 @@ def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: Summ
             continue
         figures[f"{name} mel"] = float(training.losses.mel_loss(estimate[chosen], target[chosen]))
         if index > 1:
-            pairs = zip(target[chosen].numpy(), estimate[chosen].numpy(), strict=True)
+            pairs = zip(target[chosen].cpu().numpy(), estimate[chosen].cpu().numpy(), strict=True)
             counts = [strongest_pitch_class_count(reference, made) for reference, made in pairs]
             figures[f"{name} pitch"] = sum(c.right for c in counts) / max(1, sum(c.frames for c in counts))
         both = torch.cat([target[chosen][0], estimate[chosen][0]], dim=1).mean(dim=0)

@@ -21,7 +21,7 @@ def inverse_stft(spectrum: Tensor) -> Tensor:
         (batch, channels, hops x 512): hop h is centred at sample 512 h + 256. The first and last 768 samples
         lack the overlap of hops outside.
     """
-    batch, channels, hops, bins, _ = spectrum.shape
+    batch, channels, hops = spectrum.shape[:3]
     window = torch.from_numpy(hann(SPECTRUM_WINDOW_SAMPLES)).to(spectrum.device)
     gain = window.sum() / (2 * _OVERLAP_GAIN)
     frames = torch.fft.irfft(torch.view_as_complex(spectrum.float().contiguous()), SPECTRUM_WINDOW_SAMPLES)

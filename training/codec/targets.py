@@ -22,8 +22,8 @@ def partials(audio: Array) -> Array:
         audio: (2, samples) float32.
 
     Returns:
-        (2, OSCILLATORS, frames) float32: amplitude (1 = full-scale sine) and offset in [-1, 1] of the oscillator's range,
-        once a latent frame, at its centre.
+        (2, OSCILLATORS, frames) float32, once a latent frame, at its centre: amplitude (1 = full-scale sine)
+        and offset in [-1, 1] of the oscillator's range.
     """
     mid = audio.mean(axis=0, keepdims=True, dtype=np.float32)
     frames = -(-mid.shape[1] // LATENT_HOP_SAMPLES)

@@ -13,6 +13,7 @@ from training.corpus.drums import BRUSH_KIT, KITS, pattern_drums
 from training.corpus.groove import groove_drums
 from training.corpus.harmony import choose_layers, layer_notes
 from training.corpus.humanise import Feel, humanise
+from training.corpus.layers import part_gain_db
 from training.corpus.notes import Note, Part, Song
 from training.corpus.score import Bar, Score, bars_of, split_of, swing_melody
 from training.corpus.theory import key_name
@@ -121,8 +122,10 @@ def harmony_parts(score: Score, bars: Sequence[Bar], style: str, feel: Feel, see
         notes = layer_notes(layer, bars, score.chords, score.metre.name, score.bpm, stream)
         played = humanise(notes, feel, score.length_beats, stream)
         side = (-1 if place % 2 else 1) * float(stream.uniform(0.0, 0.55))
+        program = _choice(stream, layer.programs)
+        gain_db = part_gain_db(layer, program, float(stream.uniform(-2.5, 2.5)))
         if played:
-            parts.append(Part("other", _choice(stream, layer.programs), played, round(side, 2), layer.gain_db))
+            parts.append(Part("other", program, played, round(side, 2), gain_db))
     return tuple(parts)
 
 

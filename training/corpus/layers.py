@@ -46,3 +46,28 @@ class Layer:
 
 
 HOLD = {"any": ("=",)}
+
+# What a program of the FluidR3 soundfont needs to stand level with the others, measured on rendered songs.
+PROGRAM_GAINS_DB = {
+    0: 3,
+    1: 3,
+    2: 2,
+    8: 3,
+    11: 4,
+    12: 3,
+    24: 2,
+    26: 3,
+    28: 3,
+    29: -4,
+    30: -5,
+    45: -3,
+    46: 4,
+    88: 3,
+    105: 2,
+}
+LOUDEST_GAIN_DB = 4.0
+
+
+def part_gain_db(layer: Layer, program: int, chance_db: float) -> float:
+    """Return a part's level: the layer's, corrected for the program, `chance_db` up or down by the song."""
+    return round(min(LOUDEST_GAIN_DB, layer.gain_db + PROGRAM_GAINS_DB.get(program, 0) + chance_db), 1)

@@ -1,0 +1,96 @@
+"""A bundle's weights back in torch: `python -m export.restore BUNDLE --out runs/start.pt`, to train on from a bundle."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from engine.bundle import BundleError
+from engine.manifest import read_manifest
+from training.common.checkpoint import save_checkpoint
+from training.common.configs import config_from_table
+from training.denoiser.model import Denoiser, DenoiserConfig
+from training.denoiser.state import KIND
+
+DENOISER_GRAPH = "denoiser.onnx"
+
+
+def weights_of(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return the weights called `names` that the graph at `path` holds, as float32 tensors.
+
+    Raises:
+        BundleError: the graph cannot be read or lacks a name.
+    """
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's errors have no common type
+        raise BundleError(f"{path}: not readable as ONNX ({error}); export or download the bundle again") from error
+    held = {initialiser.name: initialiser for initialiser in model.graph.initializer}
+    missing = [name for name in names if name not in held]
+    if missing:
+        raise BundleError(f"{path}: lacks weight {missing[0]!r} and {len(missing) - 1} more; it is of another network")
+    return {name: torch.from_numpy(numpy_helper.to_array(held[name]).copy()).float() for name in names}
+
+
+def restore_parameters(path: Path, network: nn.Module, prefix: str = "") -> None:
+    """Give the parameters of `network` the weights of the graph at `path`, where `prefix` stands before each name.
+
+    Raises:
+        BundleError: the graph cannot be read, lacks a weight, or holds one of another shape.
+    """
+    parameters = dict(network.named_parameters())
+    weights = weights_of(path, [prefix + name for name in parameters])
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            weight = weights[prefix + name]
+            if weight.shape != parameter.shape:
+                raise BundleError(f"{path}: {name} is {tuple(weight.shape)}, expected {tuple(parameter.shape)}")
+            parameter.copy_(weight)
+
+
+def denoiser_checkpoint(bundle: Path) -> dict[str, Any]:
+    """Return a bundle's denoiser as a checkpoint like `best.pt`, which `training.denoiser --start-from` takes.
+
+    Raises:
+        BundleError: the bundle is damaged or does not say how large its denoiser is.
+    """
+    manifest = read_manifest(bundle)
+    facts = manifest.training.get("denoiser", {})
+    if "config" not in facts:
+        raise BundleError(f"{bundle}: its manifest has no training.denoiser.config; export it with this version")
+    network = Denoiser(config_from_table(facts["config"]["model"], DenoiserConfig))
+    restore_parameters(bundle / DENOISER_GRAPH, network)
+    return {
+        "kind": KIND,
+        "config": facts["config"],
+        "step": int(facts.get("step", 0)),
+        "elapsed_seconds": float(facts.get("elapsed_seconds", 0.0)),
+        "average": {"network": network.state_dict(), "updates": 0},
+        "latent_mean": torch.from_numpy(manifest.latent_mean.copy()),
+        "latent_std": torch.from_numpy(manifest.latent_std.copy()),
+    }
+
+
+def main() -> int:
+    """Write a bundle's denoiser as a checkpoint; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m export.restore", description=__doc__)
+    parser.add_argument("bundle", type=Path, help="a bundle's folder")
+    parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
+    options = parser.parse_args()
+    try:
+        save_checkpoint(options.out, denoiser_checkpoint(options.bundle))
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out}: start with python -m training.denoiser --start-from {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
