@@ -22,7 +22,7 @@ from engine.accompany import accompany
 from engine.bundle import Bundle, BundleError, SamplingFacts
 from engine.geometry import STEMS
 from engine.harmony import Key
-from engine.runtime import RuntimeProblem
+from engine.runtime import GraphError
 from engine.timeline import Timeline
 from engine.wish import Wish
 from presets.store import Preset
@@ -143,7 +143,7 @@ def open_bundle(path: Path | None, provider: str) -> tuple[Any, str]:
     folder = path or factory_bundle()
     try:
         return Bundle.load(folder, providers=(provider,)), file_sha256(folder / "manifest.json")
-    except (BundleError, RuntimeProblem, ValueError) as error:
+    except (BundleError, GraphError, ValueError) as error:
         raise UserError(str(error)) from error
     except OSError as error:
         raise UserError(
@@ -169,7 +169,7 @@ def make_stems(
     """Return the stems at 44.1 kHz: those made and those kept."""
     try:
         return dict(accompany(bundle, vocal.audio, timeline, wish, take.kept, progress))
-    except (ValueError, RuntimeProblem) as error:
+    except (ValueError, GraphError) as error:
         raise UserError(str(error)) from error
 
 

@@ -1,7 +1,7 @@
 """Tempo and first beat from a vocal alone, and how sure they are.
 
 Onsets are the peaks of a half-wave rectified flux of a log band spectrum. A comb of beats and their halves and
-quarters (or thirds and sixths) is laid over them for every tempo and phase; a log-normal prior after Ellis (Beat
+quarters is laid over them for every tempo and phase; a log-normal prior after Ellis (Beat
 Tracking by Dynamic Programming, 2007) chooses among tempos that differ by octaves. The confidence compares the best
 comb with the best ones over the same gaps between onsets in random order: a rhythm beats its own shuffles.
 """
@@ -31,13 +31,14 @@ FLUX_FRAMES = 3
 SEARCH_SECONDS = 120.0
 
 LOWEST_BPM, HIGHEST_BPM = 55.0, 190.0
-PRIOR_BPM, PRIOR_OCTAVES = 100.0, 0.9
+PRIOR_BPM, PRIOR_OCTAVES = 95.0, 0.8
 COMB_RATE_HZ = 200
 COMB_FFT_SIZE = 1 << 18
 PHASES = 48
-SUBDIVISIONS = ((1, 2, 4), (1, 3, 6))
-SUBDIVISION_WEIGHTS = (1.0, 0.8, 0.5)
-TRIPLET_WEIGHT = 0.9
+SUBDIVISION_WEIGHTS = {1: 1.0, 2: 0.6, 4: 0.4}
+FIT_ROUNDS = 4
+FIT_REACH_BEATS = 0.14
+ONSET_LEAD_SECONDS = 0.0
 
 SHUFFLES = 24
 SHUFFLE_SEED = 20_070
@@ -52,7 +53,7 @@ class TempoEstimate:
 
     Attributes:
         bpm: quarter notes a minute.
-        first_beat_seconds: first downbeat, within the first bar.
+        first_beat_seconds: first downbeat, within the first bar or a touch before the sound starts.
         confidence: 0 (none) to 1.
         onsets: number of onsets that it rests on.
     """
@@ -111,8 +112,8 @@ def estimate_from_envelope(envelope: Vector, beats_per_bar: float) -> TempoEstim
     if len(times) < LEAST_ONSETS:
         return TempoEstimate(0.0, 0.0, 0.0, len(times))
     best = _best_comb(times, weights)
-    bpm = _plausible_bpm(60.0 * best.frequency_hz, float(times[-1] - times[0]))
-    first = _first_downbeat(times, weights, bpm, beats_per_bar)
+    bpm, start = _fitted(times, weights, best)
+    first = _first_downbeat(times, weights, bpm, start, beats_per_bar)
     return TempoEstimate(bpm, first, _confidence(times, weights, best), len(times))
 
 
@@ -166,17 +167,12 @@ def _best_comb(times: Vector, weights: Vector) -> _Comb:
     octaves = np.log2(bins * step_hz * 60.0 / PRIOR_BPM)
     prior = np.exp(-0.5 * (octaves / PRIOR_OCTAVES) ** 2)
     phases = np.arange(PHASES) / PHASES
-    best = _Comb(0.0, 0.0, -math.inf)
-    for harmonics, trust in zip(SUBDIVISIONS, (1.0, TRIPLET_WEIGHT), strict=False):
-        score = np.zeros((len(bins), PHASES))
-        for harmonic, weight in zip(harmonics, SUBDIVISION_WEIGHTS, strict=True):
-            turned = np.exp(2j * np.pi * harmonic * phases)
-            score += weight * (spectrum[harmonic * bins, None] * turned[None, :]).real
-        score *= trust * prior[:, None]
-        row, column = np.unravel_index(int(score.argmax()), score.shape)
-        if score[row, column] > best.score:
-            best = _Comb(float(bins[row] * step_hz), float(phases[column]), float(score[row, column]))
-    return best
+    score = np.zeros((len(bins), PHASES))
+    for harmonic, weight in SUBDIVISION_WEIGHTS.items():
+        score += weight * (spectrum[harmonic * bins, None] * np.exp(2j * np.pi * harmonic * phases)).real
+    score *= prior[:, None]
+    row, column = np.unravel_index(int(score.argmax()), score.shape)
+    return _Comb(float(bins[row] * step_hz), float(phases[column]), float(score[row, column]))
 
 
 def _confidence(times: Vector, weights: Vector, best: _Comb) -> float:
@@ -192,20 +188,56 @@ def _confidence(times: Vector, weights: Vector, best: _Comb) -> float:
     return float(np.clip((deviations - UNSURE_SCORE) / (SURE_SCORE - UNSURE_SCORE), 0.0, 1.0))
 
 
-def _plausible_bpm(bpm: float, seconds: float) -> float:
-    """Return the whole number of beats a minute where the onsets cannot tell it from `bpm`, else two decimals."""
-    resolution = 60.0 * 0.1 / max(seconds, 1.0)
-    whole = round(bpm)
-    return float(whole) if abs(bpm - whole) < resolution else round(bpm, 2)
+def _fitted(times: Vector, weights: Vector, comb: _Comb) -> tuple[float, float]:
+    """Return beats a minute and the time of a beat, by least squares over the onsets near the comb's half beats.
+
+    A whole number of beats a minute, or one with a single decimal, is taken where the fit cannot tell it apart.
+    """
+    period, start = 1.0 / comb.frequency_hz, comb.phase / comb.frequency_hz
+    error = 0.0
+    for _ in range(FIT_ROUNDS):
+        beats, near = _near(times, period, start)
+        if near.sum() < LEAST_ONSETS // 2:
+            break
+        x, y, w = beats[near], times[near], weights[near]
+        centre = np.average(x, weights=w)
+        spread = float(np.sum(w * (x - centre) ** 2))
+        if spread < 1.0:
+            break
+        period = float(np.sum(w * (x - centre) * y)) / spread
+        start = float(np.average(y, weights=w)) - period * float(centre)
+        scatter = float(np.average((y - start - period * x) ** 2, weights=w))
+        error = math.sqrt(scatter * float(np.average(w)) / spread)
+    bpm = _roundest(60.0 / period, 2.5 * 60.0 / period**2 * error)
+    beats, near = _near(times, 60.0 / bpm, start)
+    if near.any():
+        start = float(np.average((times - beats * 60.0 / bpm)[near], weights=weights[near]))
+    return bpm, start
 
 
-def _first_downbeat(times: Vector, weights: Vector, bpm: float, beats_per_bar: float) -> float:
-    """Return the first downbeat: the phase of the beats, then the beat of the bar that carries most onset."""
+def _near(times: Vector, period: float, start: float) -> tuple[Vector, NDArray[np.bool_]]:
+    """Return the half beat nearest to each onset, in beats, and which onsets are near theirs."""
+    position = (times - start) / period
+    beats = np.rint(2.0 * position) / 2.0
+    return beats, np.abs(position - beats) < FIT_REACH_BEATS
+
+
+def _roundest(bpm: float, tolerance: float) -> float:
+    """Return the roundest number within `tolerance` of `bpm`."""
+    for decimals in (0, 1):
+        if abs(round(bpm, decimals) - bpm) <= tolerance:
+            return float(round(bpm, decimals))
+    return round(bpm, 2)
+
+
+def _first_downbeat(times: Vector, weights: Vector, bpm: float, start: float, beats_per_bar: float) -> float:
+    """Return the first downbeat: of the beats through `start`, those of the bar's beat that carries most onset."""
     period = 60.0 / bpm
-    turn = np.exp(2j * np.pi * times / period)
-    phase = float(np.angle(np.sum(weights * turn))) / (2 * np.pi) % 1.0
     beats = max(1, round(beats_per_bar))
-    nearest = np.rint(times / period - phase).astype(int)
-    closeness = np.exp(-0.5 * ((times / period - phase - nearest) / 0.1) ** 2)
-    load = [float((weights * closeness)[nearest % beats == beat].sum()) for beat in range(beats)]
-    return (phase + int(np.argmax(load))) * period
+    position = (times - start) / period
+    nearest = np.rint(position).astype(int)
+    load = np.zeros(beats)
+    np.add.at(load, nearest % beats, weights * np.exp(-0.5 * ((position - nearest) / 0.1) ** 2))
+    bar = beats * period
+    first = (start + int(load.argmax()) * period + ONSET_LEAD_SECONDS) % bar
+    return first - bar if bar - first < 0.1 * period else first

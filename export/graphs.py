@@ -1,4 +1,4 @@
-"""torch to ONNX: one graph with dynamic batch and frames, its weights stored as float16 under the state dictionary's names.
+"""torch to ONNX: a graph with dynamic batch and frames, its weights in float16 under the state dictionary's names.
 
 A float16 weight `name` is followed by a Cast to float32, which onnxruntime folds away when it loads the graph; so a
 bundle is half as large, runs in float32, and `export.restore` finds every weight by its name.
@@ -8,21 +8,23 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
+from onnxscript import optimizer
 from torch import Tensor, nn
 
 OPSET = 18
 CAST_SUFFIX = ".float32"
 EXAMPLE_BATCH = 2
 LARGEST_FLOAT16 = 65_504.0
+CASES = ((1, 2), (1, 16), (2, 9), (3, 40))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class GraphPlan:
         outputs: names of the outputs.
         example_frames: what is traced; any other number works afterwards.
         cyclic_outputs: outputs in cycles, for which 0 and 1 are the same.
+        cases: batch and frames of each comparison between torch and onnxruntime.
     """
 
     name: str
@@ -70,7 +73,8 @@ class GraphPlan:
     axes: Mapping[str, Mapping[int, Axis]]
     outputs: Sequence[str]
     example_frames: int = 16
-    cyclic_outputs: frozenset[str] = field(default_factory=frozenset)
+    cyclic_outputs: frozenset[str] = frozenset()
+    cases: Sequence[tuple[int, int]] = CASES
 
 
 def round_weights(network: nn.Module) -> int:
@@ -84,7 +88,7 @@ def round_weights(network: nn.Module) -> int:
         for name, parameter in network.named_parameters():
             largest = parameter.abs().max().item() if parameter.numel() else 0.0
             if not largest <= LARGEST_FLOAT16:
-                raise ValueError(f"weight {name} reaches {largest}; float16 ends at {LARGEST_FLOAT16:.0f}, train longer")
+                raise ValueError(f"weight {name} reaches {largest}; float16 ends at {LARGEST_FLOAT16:.0f}")
             parameter.copy_(parameter.half().float())
             count += parameter.numel()
     return count
@@ -92,14 +96,11 @@ def round_weights(network: nn.Module) -> int:
 
 def export_graph(plan: GraphPlan, folder: Path) -> Path:
     """Write `plan.network`, its weights already rounded, to `folder` and return the file's path."""
-    model = traced(plan)
-    store_as_float16(model, {name for name, _ in plan.network.named_parameters()})
+    weights = {name for name, _ in plan.network.named_parameters()}
+    model = simplified(traced(plan), weights)
+    store_as_float16(model, weights)
     remove_unused_initialisers(model)
-    model.graph.doc_string = ""
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del model.graph.value_info[:]
+    remove_notes(model)
     onnx.checker.check_model(model)
     path = folder / plan.name
     onnx.save(model, path)
@@ -133,7 +134,7 @@ def traced(plan: GraphPlan) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     """Silence what torch's exporter says on its way; its errors are raised all the same."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -144,6 +145,30 @@ def _quiet():  # type: ignore[no-untyped-def]
             yield
     finally:
         logger.setLevel(level)
+
+
+def simplified(model: onnx.ModelProto, weights: set[str]) -> onnx.ModelProto:
+    """Return `model` with constants folded and functions inlined, but the initialisers called `weights` as they are.
+
+    The optimiser folds what it can reach, weights too, and renames the results; so the weights are inputs meanwhile.
+    """
+    held = [initialiser for initialiser in model.graph.initializer if initialiser.name in weights]
+    constants = [initialiser for initialiser in model.graph.initializer if initialiser.name not in weights]
+    _replace(model.graph.initializer, constants)
+    infos = [helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims)) for weight in held]
+    model.graph.input.extend(infos)
+    with _quiet():
+        model = optimizer.optimize(model)
+    _replace(model.graph.input, [value for value in model.graph.input if value.name not in weights])
+    model.graph.initializer.extend(held)
+    return model
+
+
+def _replace(repeated: Any, values: Sequence[Any]) -> None:
+    """Let a protobuf list hold `values`."""
+    kept = list(values)
+    del repeated[:]
+    repeated.extend(kept)
 
 
 def store_as_float16(model: onnx.ModelProto, names: set[str]) -> None:
@@ -158,9 +183,7 @@ def store_as_float16(model: onnx.ModelProto, names: set[str]) -> None:
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    _replace(model.graph.node, [*casts, *model.graph.node])
 
 
 def _cast(name: str) -> onnx.NodeProto:
@@ -171,6 +194,18 @@ def _cast(name: str) -> onnx.NodeProto:
 def remove_unused_initialisers(model: onnx.ModelProto) -> None:
     """Drop the initialisers that no node reads, in place."""
     used = {name for node in model.graph.node for name in node.input} | {output.name for output in model.graph.output}
-    kept = [initialiser for initialiser in model.graph.initializer if initialiser.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    _replace(model.graph.initializer, [weight for weight in model.graph.initializer if weight.name in used])
+
+
+def remove_notes(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes about where nodes come from (it names this computer's folders), in place."""
+    _replace(model.graph.value_info, [])
+    _replace(model.graph.metadata_props, [])
+    _replace(model.metadata_props, [])
+    model.graph.doc_string = ""
+    for node in model.graph.node:
+        _replace(node.metadata_props, [])
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        _replace(value.metadata_props, [])
+        value.doc_string = ""

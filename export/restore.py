@@ -1,4 +1,4 @@
-"""A bundle's weights back in torch: `python -m export.restore BUNDLE --out runs/start.pt`, to train on from a bundle."""
+"""A bundle's weights back in torch: `python -m export.restore BUNDLE --out runs/start.pt`, to train on from it."""
 
 import argparse
 import sys

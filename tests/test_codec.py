@@ -145,8 +145,9 @@ def test_noise_and_silence_are_not_voiced() -> None:
 def test_arousal_rises_with_loudness_and_focus_with_repetition() -> None:
     rng = np.random.default_rng(4)
     hits = np.zeros((2, 12 * 44_100), np.float32)
-    for second in range(24):
-        hits[:, second * 22_050 : second * 22_050 + 14_000] = 0.3 * rng.standard_normal((2, 14_000))
+    burst = 0.3 * rng.standard_normal((2, 14_000))
+    for half_second in range(24):
+        hits[:, half_second * 22_050 : half_second * 22_050 + 14_000] = burst
     loud, quiet = features_of(hits).curves, features_of(hits * np.float32(0.003)).curves
     assert loud[0, 60:].mean() > quiet[0, 60:].mean() + 0.2
     assert loud[1, 150:].mean() > 0.9

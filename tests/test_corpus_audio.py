@@ -14,14 +14,16 @@ import soundfile
 from engine.geometry import SAMPLE_RATE_HZ, STEMS
 from training.corpus import build as corpus_build
 from training.corpus.clock import beats_to_samples, song_samples
+from training.corpus.demo import demo_song
 from training.corpus.effects import PEAK_LIMIT, limit_peaks, loudness_db, process_stem, set_loudness
+from training.corpus.espeak import SPEAKERS, has_espeak, speak
 from training.corpus.folder import is_finished, write_song
 from training.corpus.formant import formant_voice
 from training.corpus.notes import Chord, Note, Part, Song
 from training.corpus.performance import Company, perform
 from training.corpus.render import Orchestra, RenderError, find_soundfont
 from training.corpus.singer import sing
-from training.corpus.voices import load_syllables, parse_oto, save_syllables
+from training.corpus.voices import load_syllables, parse_oto, read_voice, save_syllables
 from training.corpus.world import FRAME_SECONDS, estimate_f0
 
 FORMANT_ONLY = Company((), (), {"formant": 1.0})
@@ -168,6 +170,53 @@ def test_oto_lines_are_read_and_others_left_out() -> None:
         ("a.wav", "a", -3.0),
         ("c.wav", "- ka", 1.0),
     ]
+
+
+def test_a_bank_of_recordings_is_read_analysed_once_and_sung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = tmp_path / "bank"
+    bank.mkdir()
+    song = replace(small_song(), melody=(Note(2.0, 2.0, 57, 90),))
+    rng = np.random.default_rng(2)
+    recording = sing(song, formant_voice(rng), rng)[0]
+    soundfile.write(bank / "sung.wav", recording / np.abs(recording).max(), SAMPLE_RATE_HZ)
+    line = "sung.wav=- か,900,200,-1200,100,20\n"  # the vowel starts at beat 2, which is 1 s
+    (bank / "oto.ini").write_bytes(line.encode("cp932"))
+    voice = read_voice(bank, tmp_path / "cache")
+    assert [syllable.name for syllable in voice.syllables] == ["- か"]
+    assert voice.syllables[0].vowel_frame == pytest.approx(20, abs=1)
+    assert voice.centre_pitch == pytest.approx(57, abs=0.5)
+    monkeypatch.setattr("training.corpus.voices.analyse", lambda _audio: pytest.fail("analysed a second time"))
+    again = read_voice(bank, tmp_path / "cache")
+    assert np.isfinite(sing(small_song(), again, np.random.default_rng(1))).all()
+
+
+@pytest.mark.skipif(not has_espeak(), reason="espeak-ng is not installed")
+def test_a_spoken_syllable_has_its_vowel_where_its_voice_begins() -> None:
+    syllable = speak("sa:", SPEAKERS[1])
+    assert syllable is not None
+    voiced = syllable.tracks.f0_hz > 0
+    assert voiced[syllable.vowel_frame :].all()
+    assert not voiced[: syllable.vowel_frame // 2].any(), "the s is not voiced"
+    assert syllable.vowel_frame * FRAME_SECONDS > 0.04
+
+
+def test_the_shipped_demo_is_twelve_bars_on_its_melody() -> None:
+    song = demo_song()
+    assert song.length_beats == 48
+    path = Path(__file__).parent.parent / "presets" / "demo" / "vocal.flac"
+    audio, rate_hz = soundfile.read(path)
+    assert (rate_hz, audio.shape) == (SAMPLE_RATE_HZ, (song_samples(song),))
+    assert path.stat().st_size < 3_000_000
+    f0_hz = estimate_f0(audio, rate_hz)
+    times = beats_to_samples(song, [note.start_beat for note in song.melody]) / SAMPLE_RATE_HZ
+    pitches = [f0_hz[int((time_ + 0.12) / FRAME_SECONDS) :][:20] for time_ in times]
+    cents = [
+        (1_200 * np.log2(np.median(f0[f0 > 0]) / 440) - 100 * (note.pitch - 69) + 600) % 1_200 - 600
+        for note, f0 in zip(song.melody, pitches, strict=True)
+        if (f0 > 0).any()
+    ]
+    assert len(cents) > 0.9 * len(song.melody)
+    assert np.mean(np.abs(cents) < 40) > 0.9
 
 
 def test_syllables_come_back_from_the_cache(tmp_path: Path) -> None:

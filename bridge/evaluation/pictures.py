@@ -17,7 +17,7 @@ from engine.spectra import (
 )
 
 RANGE_DB = 70.0
-_DOTS_PER_INCH = 90
+_DOTS_PER_INCH = 60
 _PIECE_FRAMES = 64
 
 

@@ -45,7 +45,7 @@ class CodecTrainingConfig:
     threads: int = 0
     mixed_precision: bool = True
     checkpoint_minutes: float = 3.0
-    kl_weight: float = 2e-4
+    kl_weight: float = 2e-3
     latent_noise: float = 0.1
     adversarial_from: float = 0.6
     ema_decay: float = 0.998

@@ -104,12 +104,14 @@ def _step(
     tonal = (clips.part != 1).float()[:, None, None]
     losses["partials"] = (tonal * (compressed.float() - target) ** 2).sum(dim=2).mean() / 10
     divergence = kullback_leibler(mean.float(), log_variance.float())
-    total = sum(_WEIGHTS[name] * value for name, value in losses.items()) + config.kl_weight * 10 * divergence
+    total = (
+        torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum() + config.kl_weight * divergence
+    )
     optimiser.zero_grad()
     total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
-    return {"loss": float(total), "kl": float(divergence), **{name: float(value) for name, value in losses.items()}}
+    return {name: float(value.detach()) for name, value in {"loss": total, "kl": divergence, **losses}.items()}
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ def kullback_leibler(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def square_root_amplitude(scaled: Tensor) -> Tensor:
     """Turn scaled decibels into the square root of the amplitude."""
-    return torch.pow(10.0, 2.0 * (scaled.clamp(-0.5, 1.5) - 1.0))
+    return torch.pow(10.0, 2.0 * (scaled.clamp(-0.5, 1.1) - 1.0))
 
 
 def pitch_profile_loss(estimate: Tensor, target: Tensor) -> Tensor:

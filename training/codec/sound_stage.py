@@ -94,7 +94,7 @@ class SoundTraining:
         self.optimiser.step()
         self.average.update(self.decoder)
         self.step += 1
-        return {"loss": float(total), **{name: float(value) for name, value in losses.items()}}
+        return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
 
     @torch.no_grad()
     def _latents(self, clips: Clips) -> Tensor:
@@ -184,7 +184,9 @@ def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: Summ
     """Decode held-out clips with the averaged weights: pitch and log-mel distance by part; sound to TensorBoard."""
     if not songs.songs:
         return {}
-    clips = songs.clips(np.random.default_rng(11), 32, 68, with_audio=True).to(training.device)
+    clips = songs.clips(np.random.default_rng(11), 32, 2 * training.config.sound.clip_frames, with_audio=True).to(
+        training.device
+    )
     sound, _ = training.decode(training.average.network, training._latents(clips))
     span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, sound.shape[2] - LATENT_HOP_SAMPLES)
     estimate, target = sound[:, :, span], clips.audio[:, :, span]
@@ -193,7 +195,7 @@ def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: Summ
         chosen = clips.part == index
         if not chosen.any():
             continue
-        figures[f"{name} mel"] = float(training.losses.mel_loss(estimate[chosen], target[chosen]))
+        figures[f"{name} mel"] = float(training.losses.mel_loss(mid_side(estimate[chosen]), mid_side(target[chosen])))
         if index > 1:
             pairs = zip(target[chosen].cpu().numpy(), estimate[chosen].cpu().numpy(), strict=True)
             counts = [strongest_pitch_class_count(reference, made) for reference, made in pairs]

@@ -44,7 +44,7 @@ def espeak_voice(speaker: str, cache_dir: Path) -> Voice:
     """
     cached = cache_dir / f"espeak-{speaker.replace('+', '-')}-v{CACHE_VERSION}.npz"
     if not cached.exists():
-        spoken = [_speak(phonemes, speaker) for phonemes in SPOKEN]
+        spoken = [speak(phonemes, speaker) for phonemes in SPOKEN]
         syllables = tuple(syllable for syllable in spoken if syllable is not None)
         if len(syllables) < 5:
             raise ValueError(
@@ -54,7 +54,7 @@ def espeak_voice(speaker: str, cache_dir: Path) -> Voice:
     return make_voice("espeak", load_syllables(cached))
 
 
-def _speak(phonemes: str, speaker: str) -> Syllable | None:
+def speak(phonemes: str, speaker: str) -> Syllable | None:
     """Speak one syllable and analyse it; None where no steady vowel is found."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spoken.wav"

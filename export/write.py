@@ -1,0 +1,69 @@
+"""Writing a bundle: every graph exported, compared with torch, and moved into place only when all of them hold."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bundle import SamplingFacts, write_manifest
+from engine.manifest import GRAPH_NAMES, MANIFEST_NAME
+from export.codec import CodecExport
+from export.graphs import GraphPlan, export_graph, round_weights
+from export.parity import Parity, measure_parity, require
+
+BYTES_PER_MB = 1_000_000
+
+
+def write_bundle(
+    out: Path,
+    codec: CodecExport,
+    denoiser: GraphPlan,
+    latent_mean: NDArray[np.float32],
+    latent_std: NDArray[np.float32],
+    sampling: SamplingFacts,
+    training: Mapping[str, Any],
+    say: Callable[[str], None] = print,
+) -> tuple[Parity, ...]:
+    """Export codec and denoiser to the folder `out`, with a manifest; return how far each output is from torch.
+
+    Args:
+        out: the bundle's folder; what lies in it is replaced when everything else has succeeded.
+        codec: encoder and decoder; their weights are rounded to float16 in place.
+        denoiser: plan of the denoiser, rounded likewise.
+        latent_mean: (64,) mean of the latents that the denoiser was trained on.
+        latent_std: (64,) their deviation.
+        sampling: what the denoiser was trained for.
+        training: facts for people to read, besides the codec's.
+        say: told one line for each graph and output.
+
+    Raises:
+        ParityError: a graph does not give what torch gives; `out` is left as it was.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+        folder = Path(name)
+        parities = [
+            parity for plan in (codec.encoder, codec.decoder, denoiser) for parity in _write_graph(plan, folder, say)
+        ]
+        require(parities)
+        facts = {"codec": codec.training, **training}
+        write_manifest(folder, codec.facts, latent_mean, latent_std, sampling, facts)
+        out.mkdir(exist_ok=True)
+        for file in (*GRAPH_NAMES, MANIFEST_NAME):
+            (folder / file).replace(out / file)
+    size = sum((out / file).stat().st_size for file in GRAPH_NAMES)
+    say(f"{out}: {size / BYTES_PER_MB:.1f} MB")
+    return tuple(parities)
+
+
+def _write_graph(plan: GraphPlan, folder: Path, say: Callable[[str], None]) -> tuple[Parity, ...]:
+    count = round_weights(plan.network)
+    path = export_graph(plan, folder)
+    say(f"{plan.name}: {count / 1e6:.2f} M weights, {path.stat().st_size / BYTES_PER_MB:.1f} MB")
+    parities = measure_parity(plan, path)
+    for parity in parities:
+        say(f"  {parity.line()}")
+    return parities

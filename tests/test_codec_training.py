@@ -1,0 +1,146 @@
+"""The codec's training on a made-up corpus: it learns, it resumes, it writes what the next stage needs."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from engine.features import FEATURE_CHANNELS
+from engine.geometry import LATENT_HOP_SAMPLES
+from training.codec.config import CodecTrainingConfig, StageConfig
+from training.codec.data import PreparedSongs
+from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
+from training.codec.features_stage import FeatureAutoencoder, train_features
+from training.codec.losses import SoundLosses, bank_targets, pitch_profile_loss, stft_loss
+from training.codec.prepare import prepare_song
+from training.codec.sound_stage import CHECKPOINT as SOUND_CHECKPOINT
+from training.codec.sound_stage import SoundTraining, train_sound
+from training.common.checkpoint import load_checkpoint
+from training.common.configs import load_config
+from training.encode_corpus import encode_song, write_statistics
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SECONDS = 3
+
+
+def write_song(folder: Path, seed: int, split: str) -> None:
+    """Write a song of random decaying tones and noise bursts."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for part in ("vocals", "drums", "bass", "other"):
+        sound = np.zeros((SECONDS * 44_100, 2))
+        for start in rng.integers(0, (SECONDS - 1) * 44_100, 8):
+            t = np.arange(22_050) / 44_100
+            tone = np.sin(2 * np.pi * 110 * 2 ** (rng.integers(24) / 12) * t)
+            burst = rng.standard_normal(22_050) if part == "drums" else tone
+            sound[start : start + 22_050] += (0.1 * burst * np.exp(-6 * t))[:, None]
+        soundfile.write(folder / f"{part}.flac", np.clip(sound, -1, 1), 44_100)
+    (folder / "song.json").write_text(json.dumps({"split": split}))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> CodecTrainingConfig:
+    root = tmp_path_factory.mktemp("codec")
+    for seed, split in enumerate(("train", "train", "validation")):
+        write_song(root / "corpus" / f"song{seed}", seed, split)
+        prepare_song(root / "corpus" / f"song{seed}", root / "prepared")
+    tiny = load_config(CONFIGS / "codec_tiny.toml", CodecTrainingConfig)
+    return dataclasses.replace(tiny, prepared=root / "prepared", run=root / "run")
+
+
+def test_prepared_arrays_have_their_shapes(config: CodecTrainingConfig) -> None:
+    songs = PreparedSongs(config.prepared, "train")
+    assert len(songs.songs) == 2
+    clips = songs.clips(np.random.default_rng(0), 3, 8, with_audio=True)
+    assert clips.features.shape == (3, FEATURE_CHANNELS, 8)
+    assert clips.audio.shape == (3, 2, 8 * LATENT_HOP_SAMPLES)
+    assert clips.partials.shape == (3, 8, 2, 270)
+    assert not clips.partials[clips.part == 1].any()
+
+
+def test_both_stages_train_and_resume(config: CodecTrainingConfig) -> None:
+    train_features(config)
+    first = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")
+    longer = dataclasses.replace(config, features=dataclasses.replace(config.features, minutes=0.1))
+    train_features(longer)
+    second = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")
+    assert second["step"] > first["step"] > 0
+    assert second["elapsed"] > first["elapsed"]
+    train_sound(config)
+    sound = load_checkpoint(config.run / SOUND_CHECKPOINT, "codec-sound")
+    assert sound["step"] > 0
+    resumed = SoundTraining(config)
+    resumed.load(sound)
+    assert resumed.step == sound["step"]
+    _check_encoding(config)
+
+
+def _check_encoding(config: CodecTrainingConfig) -> None:
+    out = config.run / "latents"
+    out.mkdir()
+    training = SoundTraining(config)
+    for song in sorted(config.prepared.iterdir()):
+        encode_song(training.encoder, song, out / f"{song.name}.npz")
+    write_statistics(out)
+    with np.load(out / "song0.npz") as song, np.load(out / "statistics.npz") as statistics:
+        assert song["latents"].shape == (4, 64, SECONDS * 44_100 // LATENT_HOP_SAMPLES)
+        assert np.isfinite(song["latents"]).all()
+        assert json.loads(str(song["song"]))["split"] == "train"
+        assert (statistics["std"] > 0).all()
+
+
+def test_the_features_loss_falls(config: CodecTrainingConfig) -> None:
+    torch.manual_seed(0)
+    model = FeatureAutoencoder(config)
+    clips = PreparedSongs(config.prepared, "train").clips(np.random.default_rng(0), 8, 8, with_audio=False)
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    errors = []
+    for _ in range(30):
+        features, *_ = model(clips, torch.zeros(8, 64, 8))
+        error = ((features - clips.features) ** 2).mean()
+        optimiser.zero_grad()
+        error.backward()
+        optimiser.step()
+        errors.append(float(error.detach()))
+    assert errors[-1] < 0.3 * errors[0]
+
+
+def test_the_decoder_learns_to_sound_like_its_clips(config: CodecTrainingConfig) -> None:
+    if not (config.run / FEATURES_CHECKPOINT).exists():
+        train_features(config)
+    training = SoundTraining(dataclasses.replace(config, sound=StageConfig(learning_rate=3e-3), latent_noise=0.0))
+    clips = PreparedSongs(config.prepared, "train").clips(np.random.default_rng(0), 4, 10, with_audio=True)
+    losses = [training.train_step(clips, adversarial=False)["mel"] for _ in range(25)]
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
+    judged = training.train_step(clips, adversarial=True)
+    assert np.isfinite([judged["adversarial"], judged["matching"]]).all()
+
+
+def test_losses_are_zero_for_equals_and_not_for_others() -> None:
+    torch.manual_seed(0)
+    sound = 0.1 * torch.randn(2, 2, 40_960)
+    other = 0.1 * torch.randn(2, 2, 40_960)
+    losses = SoundLosses()
+    assert float(stft_loss(sound[:, 0], sound[:, 0], 512)) == 0
+    assert float(stft_loss(sound[:, 0], other[:, 0], 512)) > 0.2
+    assert float(losses.pitch_loss(sound, sound)) == 0
+    assert float(losses.pitch_loss(sound, other)) > 1e-3
+    profile = torch.rand(1, 252, 4)
+    assert float(pitch_profile_loss(profile, profile)) == 0
+    assert float(pitch_profile_loss(profile.flip(1), profile)) > 1e-3
+
+
+def test_bank_targets_are_cut_where_nothing_sounds() -> None:
+    frames = 8
+    partials = torch.zeros(1, frames, 2, 270)
+    partials[:, :, 0, 100] = 0.5
+    t = torch.arange(frames * LATENT_HOP_SAMPLES) / 44_100
+    tone = 0.5 * torch.sin(2 * torch.pi * 27.5 * 2 ** (100 / 36) * t)
+    tone[: 4 * LATENT_HOP_SAMPLES] = 0
+    amplitude, _ = bank_targets(partials, tone[None])
+    assert float(amplitude[0, :14, 100].max()) < 0.01
+    assert float(amplitude[0, 19:30, 100].min()) > 0.4
