@@ -20,7 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## bounce the demo vocal to drums, bass and harmony, and say where the files are
-	$(BIN)/backline bounce $(DEMO_VOCAL) --tempo $(DEMO_TEMPO) -o $(DEMO_OUT)
+	$(BIN)/backline bounce $(DEMO_VOCAL) --tempo $(DEMO_TEMPO) --overwrite -o $(DEMO_OUT)
 	@echo "The demo is in $(CURDIR)/$(DEMO_OUT):"
 	@ls $(DEMO_OUT)
 

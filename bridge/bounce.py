@@ -14,7 +14,7 @@ from bridge.audio_files import FileFormat, audio_facts, file_sha256, resampled_l
 from bridge.errors import UserError
 from bridge.kept_take import BarRange, KeptTake, load_kept
 from bridge.output_folder import SESSION_FILE, check_output, check_room, staged_folder
-from bridge.rendering import Levels, Rendering, find_levels, write_dry, write_tracks
+from bridge.rendering import Levels, Rendering, apply_chains, find_levels, write_dry, write_tracks
 from bridge.session import FileRecord, Session, TimelineRecord, backline_version, write_session
 from bridge.tempo import estimate_timeline
 from bridge.vocal import Vocal, read_vocal
@@ -39,7 +39,8 @@ class BounceSettings:
         vocal: the vocal's file.
         out: the folder to make.
         timeline: the song's timeline, or None to estimate a constant tempo from the vocal.
-        time_signature: of an estimated timeline.
+        tempo_confidence: how sure the given timeline is (0 to 1), if it was once estimated.
+        time_signature: of a timeline to estimate.
         key: the song's key, if known.
         style: one of `engine.styles.STYLES`, or None.
         stems: the stems to make.
@@ -62,6 +63,7 @@ class BounceSettings:
     out: Path
     timeline: Timeline | None
     preset: Preset
+    tempo_confidence: float | None = None
     time_signature: tuple[int, int] = (4, 4)
     key: Key | None = None
     style: str | None = None
@@ -159,7 +161,7 @@ def factory_bundle() -> Path:
 def song_timeline(settings: BounceSettings, vocal: Vocal) -> tuple[Timeline, float | None]:
     """Return the given timeline, or the estimated one and how sure it is (0 to 1)."""
     if settings.timeline is not None:
-        return settings.timeline, None
+        return settings.timeline, settings.tempo_confidence
     return estimate_timeline(vocal, settings.time_signature)
 
 
@@ -201,12 +203,13 @@ def _render(rendering: Rendering, session: Session, folder: Path, progress: Prog
         done += more_seconds
         progress("mix", min(1.0, done / seconds))
 
-    levels: Levels = find_levels(rendering, advance)
-    write_tracks(rendering, levels, folder, session.file_format, advance)
     dry_gain_db = 0.0
     if session.dry:
         (folder / "dry").mkdir()
         dry_gain_db = write_dry(rendering, folder / "dry", session.file_format)
+    apply_chains(rendering.stems, rendering.preset)
+    levels = find_levels(rendering, advance)
+    write_tracks(rendering, levels, folder, session.file_format, advance)
     files = {
         path.relative_to(folder).as_posix(): file_sha256(path)
         for path in sorted(folder.rglob(f"*.{session.file_format}"))
@@ -283,6 +286,7 @@ def settings_of(
         vocal=vocal or Path(session.vocal.path),
         out=out,
         timeline=session.timeline.timeline(),
+        tempo_confidence=session.tempo_confidence,
         preset=session.preset,
         key=Key.parse(session.key) if session.key else None,
         style=session.style,

@@ -5,10 +5,12 @@ Every mistake ends in one line on standard error and exit code 2; an interrupt i
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -16,10 +18,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bridge.bounce_command import bounce
+from bridge.bounce import factory_bundle
+from bridge.bounce_command import BUNDLE_VARIABLE, bounce
 from bridge.errors import UserError
 from bridge.evaluation.command import evaluate
 from bridge.session import backline_version
+from engine.manifest import BundleError, read_manifest
+from engine.runtime import available_providers
 from presets.chains import Effect
 from presets.store import PresetError, load_preset, preset_files, user_folder
 
@@ -58,7 +63,11 @@ def list_presets() -> None:
     """List the presets, the factory's and your own."""
     table = Table("preset", "style", "sound", box=None)
     for name in preset_files():
-        preset = load_preset(name)
+        try:
+            preset = load_preset(name)
+        except PresetError as error:
+            typer.echo(f"backline: {error}", err=True)
+            continue
         table.add_row(name, preset.style or "any", preset.description)
     Console().print(table)
     typer.echo(f"Your own presets: {user_folder()}")
@@ -74,6 +83,26 @@ def show_preset(name: Annotated[str, typer.Argument(help="The preset's name, or 
         gain = "" if track == "bus" else f" {getattr(preset.gains_db, track):+.1f} dB"
         chain = ", ".join(_in_words(effect) for effect in preset.chains.of(track))
         typer.echo(f"{track}:{gain} {chain or 'no effects'}")
+
+
+@app.command("info")
+def show_bundle(
+    bundle: Annotated[
+        Path | None, typer.Argument(envvar=BUNDLE_VARIABLE, readable=False, help="Folder of a bundle; the factory one.")
+    ] = None,
+) -> None:
+    """Check a model bundle and say what it is."""
+    folder = bundle or factory_bundle()
+    try:
+        manifest = read_manifest(folder)
+    except BundleError as error:
+        raise UserError(str(error)) from error
+    size_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    sampling = manifest.sampling
+    typer.echo(f"{folder}: whole, {size_bytes / 1e6:.1f} MB, codec {manifest.codec.kind}")
+    typer.echo(f"made for {sampling.steps} steps at guidance {sampling.guidance_scale:g}")
+    typer.echo(f"this onnxruntime runs it with: {', '.join(available_providers())}")
+    typer.echo(f"training: {json.dumps(manifest.training, indent=2)}")
 
 
 def _in_words(effect: Effect) -> str:

@@ -47,7 +47,7 @@ class Rendering:
     """What is to be rendered.
 
     Attributes:
-        stems: (2, samples) float32 at 44.1 kHz by name, as the engine gave them.
+        stems: (2, samples) float32 at 44.1 kHz by name, before or after `apply_chains`.
         vocal: the vocal's file.
         preset: gains and chains.
         rate_hz: sample rate of the files to write.
@@ -83,9 +83,22 @@ class Levels:
     master_gain_db: float
 
 
+def apply_chains(stems: Mapping[str, Audio], preset: Preset) -> None:
+    """Put each stem (2, samples) at 44.1 kHz through its gain and chain, in place: a long song fits once, not twice."""
+    for name, stem in stems.items():
+        if preset.changes_sound(name):
+            written = 0
+            for piece in _processed(sliced(stem), preset, name, SAMPLE_RATE_HZ):
+                stem[:, written : written + piece.shape[1]] = piece
+                written += piece.shape[1]
+
+
 def track_blocks(rendering: Rendering) -> Iterator[Tracks]:
-    """Yield every track of the sum, block by block, in step, at the rendering's rate, before headroom."""
-    streams = {name: _stem_pieces(rendering, name) for name in rendering.stems}
+    """Yield every track of the sum, block by block, in step, at the rendering's rate, before headroom.
+
+    The stems come as they are; the vocal, which is read from its file anew, goes through its gain and chain.
+    """
+    streams = {name: _stem_pieces(rendering, stem) for name, stem in rendering.stems.items()}
     streams[VOCAL_TRACK] = _vocal_pieces(rendering)
     blocks = [exact_blocks(pieces, BLOCK_SAMPLES, rendering.frames) for pieces in streams.values()]
     for parts in zip(*blocks, strict=True):
@@ -139,9 +152,8 @@ def write_dry(rendering: Rendering, folder: Path, file_format: FileFormat) -> fl
     """Write the stems into `folder` as the engine gave them, without effects; return their common gain in dB."""
     gain_db = gain_below_full_scale_db(max(map(peak, rendering.stems.values())))
     for name, stem in rendering.stems.items():
-        pieces = resampled(sliced(stem), SAMPLE_RATE_HZ, rendering.rate_hz)
         with TrackWriter(folder / f"{name}.{file_format}", rendering.rate_hz) as writer:
-            for block in exact_blocks(pieces, BLOCK_SAMPLES, rendering.frames):
+            for block in exact_blocks(_stem_pieces(rendering, stem), BLOCK_SAMPLES, rendering.frames):
                 writer.write(quantised(block, factor(gain_db)))
     return gain_db
 
@@ -183,10 +195,9 @@ def sliced(audio: Audio) -> Iterator[Audio]:
         yield audio[:, start : start + BLOCK_SAMPLES]
 
 
-def _stem_pieces(rendering: Rendering, name: str) -> Iterator[Audio]:
-    """Yield a stem through its gain and chain at 44.1 kHz, then at the rendering's rate."""
-    processed = _processed(sliced(rendering.stems[name]), rendering.preset, name, SAMPLE_RATE_HZ)
-    return resampled(processed, SAMPLE_RATE_HZ, rendering.rate_hz)
+def _stem_pieces(rendering: Rendering, stem: Audio) -> Iterator[Audio]:
+    """Yield a stem at the rendering's rate."""
+    return resampled(sliced(stem), SAMPLE_RATE_HZ, rendering.rate_hz)
 
 
 def _vocal_pieces(rendering: Rendering) -> Iterator[Audio]:

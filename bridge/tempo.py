@@ -38,7 +38,7 @@ PHASES = 48
 SUBDIVISION_WEIGHTS = {1: 1.0, 2: 0.6, 4: 0.4}
 FIT_ROUNDS = 4
 FIT_REACH_BEATS = 0.14
-ONSET_LEAD_SECONDS = 0.0
+ONSET_LEAD_SECONDS = 0.015  # how early syllables start before their beat, measured on 60 rendered vocals
 
 SHUFFLES = 24
 SHUFFLE_SEED = 20_070

@@ -19,7 +19,7 @@ from training.common.configs import config_from_table, config_to_table
 KIND = "spectral"
 CHECKPOINT_KIND = "codec-sound"
 ENCODER_AXES = {"features": {0: BATCH, 2: FRAMES}, "curves": {0: BATCH, 2: FRAMES}, "state": {0: BATCH}}
-# The oscillators' phases are summed within a call, so rounding grows with its length: compared up to the engine's pieces.
+# The oscillators' phases are summed within a call, so rounding grows with its length: up to the engine's pieces.
 DECODER_CASES = ((1, 2), (3, 9), (1, PIECE_FRAMES), (3, PIECE_FRAMES))
 DECODER_AXES = {
     "latents": {0: BATCH, 2: FRAMES},

@@ -4,6 +4,7 @@ The weights are the user's: a folder that `diffusers.AutoencoderOobleck.from_pre
 means of the encoder's distribution; weight norms are multiplied out, so that the graphs hold plain convolutions.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,15 @@ def load_oobleck(folder: Path) -> CodecExport:
     except ImportError as error:
         raise ValueError("this codec needs the package diffusers; install the extra `train`") from error
     try:
-        autoencoder = AutoencoderOobleck.from_pretrained(folder, local_files_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # diffusers still builds it with torch's older weight norm
+            autoencoder = AutoencoderOobleck.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no AutoencoderOobleck ({error}); give the model's `vae` folder") from error
     return oobleck_export(autoencoder, {"source": folder.name})
 
 
-def oobleck_export(autoencoder: nn.Module, training: dict[str, Any]) -> CodecExport:
+def oobleck_export(autoencoder: Any, training: dict[str, Any]) -> CodecExport:
     """Return the export of a `diffusers.AutoencoderOobleck`, whose weight norms are multiplied out in place.
 
     Raises:
@@ -132,8 +135,8 @@ def frames_of(samples_ahead: int) -> int:
 def decoder_lookahead_frames(decoder: nn.Module) -> int:
     """Return how many latent frames after its own the last sample of a frame waits for.
 
-    Backwards from the sample: for output n, a transposed convolution with stride s and padding p needs input (n + p) // s,
-    a plain one with kernel k, dilation d and padding p input n + (k - 1) d - p.
+    Backwards from the sample: for output n, a transposed convolution with stride s and padding p needs input
+    (n + p) // s, a plain one with kernel k, dilation d and padding p input n + (k - 1) d - p.
     """
     position = LATENT_HOP_SAMPLES - 1
     for layer in reversed(_convolutions(decoder)):

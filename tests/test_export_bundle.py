@@ -99,19 +99,16 @@ def test_a_graph_that_differs_leaves_the_earlier_bundle(
 ) -> None:
     out = written[0]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    codec = small_codec()
 
-    export_graph = writing.export_graph
+    def writes_nothing(plan: GraphPlan, folder: Path) -> Path:
+        (folder / plan.name).write_bytes(b"wrong")
+        return folder / plan.name
 
-    def exports_something_else(plan: GraphPlan, folder: Path) -> Path:
-        path = export_graph(plan, folder)
-        with torch.no_grad():
-            next(iter(plan.network.parameters())).mul_(2.0)
-        return path
-
-    monkeypatch.setattr(writing, "export_graph", exports_something_else)
+    monkeypatch.setattr(writing, "export_graph", writes_nothing)
+    monkeypatch.setattr(writing, "measure_parity", lambda plan, path: (Parity(plan.name, "y", 0.5, 1, 2),))
+    codec, zeros = small_codec(), np.zeros(64, dtype=np.float32)
     with pytest.raises(ParityError, match=r"encoder\.onnx"):
-        write_bundle(out, codec, codec.encoder, np.zeros(64), np.ones(64), SamplingFacts(), {}, say=lambda _: None)
+        write_bundle(out, codec, codec.encoder, zeros, zeros + 1.0, SamplingFacts(), {}, say=lambda _: None)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
     read_manifest(out)

@@ -15,7 +15,7 @@ from export.restore import restore_parameters, weights_of
 
 
 class Small(nn.Module):
-    """A convolution, a group norm (whose weights an optimiser would fold away), a state and an axis of four times frames."""
+    """A convolution, a group norm (whose weights an optimiser would fold away), a state, an axis of 4 x frames."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[GraphPlan, Path]
     torch.manual_seed(0)
     network = Small().eval()
     with torch.no_grad():
-        network.layers[1].weight.normal_()
+        dict(network.named_parameters())["layers.1.weight"].normal_()
     assert round_weights(network) == 4 * 8 * 3 + 8 + 8 + 8 + 1
     plan = plan_of(network)
     return plan, export_graph(plan, tmp_path_factory.mktemp("graphs"))
@@ -95,7 +95,7 @@ def test_weights_of_another_network_are_refused(exported: tuple[GraphPlan, Path]
 
 
 def test_a_changed_weight_breaks_parity(exported: tuple[GraphPlan, Path]) -> None:
-    plan, path = exported
+    path = exported[1]
     network = Small().eval()
     restore_parameters(path, network)
     with torch.no_grad():

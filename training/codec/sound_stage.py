@@ -19,6 +19,7 @@ from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
 from training.codec.losses import STFT_WINDOWS, SoundLosses, bank_loss, bank_targets, left_right, mid_side, stft_loss
 from training.codec.synthesis import inverse_stft
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
+from training.common.configs import config_to_table
 from training.common.devices import mixed_precision, start_processes
 from training.common.ema import ExponentialMovingAverage
 from training.common.progress import TrainingProgress
@@ -55,7 +56,7 @@ class SoundTraining:
         """Return everything that a resumed run needs."""
         parts = ("encoder", "decoder", "average", "discriminators", "optimiser", "judge_optimiser")
         return {
-            "kind": "codec-sound", "step": self.step, "elapsed": self.elapsed,
+            "kind": "codec-sound", "step": self.step, "elapsed": self.elapsed, "config": config_to_table(self.config),
             **{name: getattr(self, name).state_dict() for name in parts},
         }  # fmt: skip
 
