@@ -53,7 +53,7 @@ class EagerBundle:
     def decoder_states(self, batch: int) -> States:
         """Return the decoder's states before the first frame."""
         states = self.decoder.decoder.initial_state(batch)
-        return {name: state.numpy() for name, state in zip(("slow", "fast", "phase"), states, strict=True)}
+        return {name: state.numpy() for name, state in zip(("held", "slow", "fast", "phase"), states, strict=True)}
 
 
 @torch.inference_mode()

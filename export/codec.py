@@ -24,6 +24,7 @@ DECODER_CASES = ((1, 2), (3, 9), (1, PIECE_FRAMES), (3, PIECE_FRAMES))
 DECODER_AXES = {
     "latents": {0: BATCH, 2: FRAMES},
     "noise": {2: Axis("frames", SPECTRA_PER_FRAME)},
+    "held": {0: BATCH},
     "slow": {0: BATCH},
     "fast": {0: BATCH},
     "phase": {0: BATCH},

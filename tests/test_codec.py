@@ -44,9 +44,8 @@ class TorchGraphs:
         return {"state": self.encoder.encoder.stack.initial_state(batch).numpy()}
 
     def decoder_states(self, batch: int) -> codec.States:
-        return dict(
-            zip(("slow", "fast", "phase"), (x.numpy() for x in self.decoder.decoder.initial_state(batch)), strict=True)
-        )
+        states = (state.numpy() for state in self.decoder.decoder.initial_state(batch))
+        return dict(zip(("held", "slow", "fast", "phase"), states, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +163,8 @@ def test_bank_plays_a_sine_of_the_right_frequency_and_level(oscillator: int) -> 
 
     amplitude = rows(bank.OSCILLATORS)
     amplitude[:, :, oscillator] = 0.5**bank.AMPLITUDE_POWER
-    silent = rows(SPECTRUM_BINS, -30)
-    no_noise = (rows(NOISE_BANDS[0], -30), rows(NOISE_BANDS[1], -30))
+    silent = rows(SPECTRUM_BINS, -30.0)
+    no_noise = (rows(NOISE_BANDS[0], -30.0), rows(NOISE_BANDS[1], -30.0))
     still, centre = rows(bank.OSCILLATORS), rows(PAN_BANDS)
     parts = SpectrumParts(amplitude, still, centre, silent, rows(SPECTRUM_BINS), centre, *no_noise)
     silence = torch.zeros(2, 2, hops, SPECTRUM_BINS)

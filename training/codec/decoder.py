@@ -23,10 +23,12 @@ from engine.geometry import (
     SPECTRUM_WINDOW_SAMPLES,
 )
 from training.codec import bank
+from training.codec.encoder import PartialsHead
 from training.codec.layers import CausalStack
 
 PAN_BANDS = 24
 NOISE_BANDS = (64, 32)  # mid, side
+_SOFTPLUS_SHARPNESS = 12.0  # nearly a ramp: nothing in is about -80 dB out
 _SILENT_LOG = -7.0  # about -60 dB: where the learned and the noise levels start
 
 
@@ -75,6 +77,7 @@ class Decoder(nn.Module):
         self.slow = CausalStack(config.slow_blocks, config.slow_width, config.kernel, config.expansion)
         self.upsample = nn.Linear(config.slow_width, SPECTRA_PER_FRAME * config.fast_width)
         self.fast = CausalStack(config.fast_blocks, config.fast_width, config.kernel, config.expansion)
+        self.partials = PartialsHead(bank.OSCILLATORS)
         self.norm = nn.LayerNorm(config.fast_width)
         self.sizes = (
             bank.OSCILLATORS,
@@ -93,7 +96,6 @@ class Decoder(nn.Module):
         with torch.no_grad():
             self.out.weight *= 0.3
             parts = self.out.bias.zero_().split(self.sizes)
-            parts[0].fill_(-2.0)
             for index in (3, 6, 7):
                 parts[index].fill_(_SILENT_LOG)
 
@@ -110,18 +112,25 @@ class Decoder(nn.Module):
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
 
-    def initial_state(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the states before the first frame: slow stack, fast stack, oscillator phases."""
-        return self.slow.initial_state(batch), self.fast.initial_state(batch), torch.zeros(batch, bank.OSCILLATORS)
+    def initial_state(self, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the states before the first frame: latents held back, slow stack, fast stack, oscillator phases."""
+        held = torch.zeros(batch, LATENT_CHANNELS, self.config.lookahead_frames)
+        phase = torch.zeros(batch, bank.OSCILLATORS)
+        return held, self.slow.initial_state(batch), self.fast.initial_state(batch), phase
 
-    def parts(self, latents: Tensor, slow: Tensor, fast: Tensor) -> tuple[SpectrumParts, Tensor, Tensor]:
-        """Map latents (batch, 64, frames) to the parts of 4 x frames hops, and the stacks' new states."""
+    def parts(
+        self, latents: Tensor, held: Tensor, slow: Tensor, fast: Tensor
+    ) -> tuple[SpectrumParts, Tensor, Tensor, Tensor]:
+        """Map latents (batch, 64, frames) to the parts of 4 x frames hops, and the new states but the phases."""
+        waiting = torch.cat([held, latents], dim=2)
+        own = waiting[:, :, : -self.config.lookahead_frames]  # the latents whose hops come out now
+        partials = self.partials(own.transpose(1, 2)).repeat_interleave(SPECTRA_PER_FRAME, dim=1)
         hidden, slow = self.slow(self.into(latents.transpose(1, 2)).transpose(1, 2), slow)
         upsampled = self.upsample(hidden.transpose(1, 2)).reshape(latents.shape[0], -1, self.config.fast_width)
         hidden, fast = self.fast(upsampled.transpose(1, 2), fast)
         raw = self.out(self.norm(hidden.transpose(1, 2))).split(self.sizes, dim=-1)
         parts = SpectrumParts(
-            compressed_amplitude=nn.functional.softplus(raw[0]),
+            compressed_amplitude=nn.functional.softplus(partials + raw[0], beta=_SOFTPLUS_SHARPNESS),
             offset=torch.tanh(raw[1]),
             bank_pan=torch.tanh(raw[2]),
             learned_log=raw[3].clamp(max=1.0),
@@ -130,7 +139,7 @@ class Decoder(nn.Module):
             noise_mid_log=raw[6].clamp(max=1.0),
             noise_side_log=raw[7].clamp(max=1.0),
         )
-        return parts, slow, fast
+        return parts, waiting[:, :, -self.config.lookahead_frames :], slow, fast
 
     def spectrum(self, parts: SpectrumParts, noise: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         """Write the three sources into one spectrum.
@@ -165,12 +174,12 @@ class Decoder(nn.Module):
         return mid, side, phase
 
     def forward(
-        self, latents: Tensor, noise: Tensor, slow: Tensor, fast: Tensor, phase: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self, latents: Tensor, noise: Tensor, held: Tensor, slow: Tensor, fast: Tensor, phase: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Decode latents (batch, 64, frames) to the spectrum, with the new states; the graph of a bundle."""
-        parts, slow, fast = self.parts(latents, slow, fast)
+        parts, held, slow, fast = self.parts(latents, held, slow, fast)
         spectrum, phase = self.spectrum(parts, noise, phase)
-        return spectrum, slow, fast, phase
+        return spectrum, held, slow, fast, phase
 
 
 def interpolation(bands: int, frequencies_hz: np.ndarray) -> np.ndarray:

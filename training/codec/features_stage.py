@@ -18,7 +18,7 @@ from engine.spectra import CONSTANT_Q_BINS
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig
 from training.codec.data import Clips, PreparedSongs, prefetched
-from training.codec.encoder import Encoder, FeatureHead
+from training.codec.encoder import Encoder, FeatureHead, PartialsHead
 from training.codec.losses import feature_losses, kullback_leibler, square_root_amplitude
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.devices import mixed_precision, start_processes
@@ -37,7 +37,7 @@ class FeatureAutoencoder(nn.Module):
         super().__init__()
         self.encoder = Encoder(config.encoder)
         self.head = FeatureHead()
-        self.partials = nn.Sequential(nn.Linear(64, 768), nn.GELU(), nn.Linear(768, bank.OSCILLATORS))
+        self.partials = PartialsHead(bank.OSCILLATORS)
 
     def forward(self, clips: Clips, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return features, compressed partials, mean and log variance; `noise` is (batch, 64, frames)."""

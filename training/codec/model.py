@@ -33,23 +33,23 @@ class EncoderGraph(nn.Module):
 class DecoderGraph(nn.Module):
     """Latents and noise to the spectrum of left and right."""
 
-    input_names = ("latents", "noise", "slow", "fast", "phase")
-    output_names = ("spectrum", "slow_out", "fast_out", "phase_out")
+    input_names = ("latents", "noise", "held", "slow", "fast", "phase")
+    output_names = ("spectrum", "held_out", "slow_out", "fast_out", "phase_out")
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
 
     def forward(
-        self, latents: Tensor, noise: Tensor, slow: Tensor, fast: Tensor, phase: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self, latents: Tensor, noise: Tensor, held: Tensor, slow: Tensor, fast: Tensor, phase: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Map latents (batch, 64, frames) and noise (2, 2, hops, bins) to a spectrum (batch, 2, hops, bins, 2)."""
-        spectrum, slow, fast, phase = self.decoder(latents, noise, slow, fast, phase)
-        return spectrum, slow, fast, phase
+        outputs: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = self.decoder(latents, noise, held, slow, fast, phase)
+        return outputs
 
     def example_inputs(self, batch: int, frames: int) -> tuple[Tensor, ...]:
         """Return random inputs for export and parity."""
-        slow, fast, phase = self.decoder.initial_state(batch)
+        held, slow, fast, phase = self.decoder.initial_state(batch)
         noise = torch.randn(2, 2, SPECTRA_PER_FRAME * frames, SPECTRUM_BINS)
-        states = torch.randn_like(slow), torch.randn_like(fast), torch.rand_like(phase)
+        states = torch.randn_like(held), torch.randn_like(slow), torch.randn_like(fast), torch.rand_like(phase)
         return torch.randn(batch, LATENT_CHANNELS, frames), noise, *states

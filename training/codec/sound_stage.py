@@ -43,6 +43,7 @@ class SoundTraining:
         torch.manual_seed(config.seed)
         self.encoder = frozen_encoder(config).to(self.device)
         self.decoder = Decoder(config.decoder).to(self.device)
+        self.decoder.partials.load_state_dict(first_stage_weights(config, "partials."))
         self.average = ExponentialMovingAverage(self.decoder, config.ema_decay)
         self.discriminators = Discriminators().to(self.device)
         self.losses = SoundLosses().to(self.device)
@@ -69,9 +70,9 @@ class SoundTraining:
     def decode(self, decoder: Decoder, latents: Tensor) -> tuple[Tensor, SpectrumParts]:
         """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - lookahead) x 2048) and the parts."""
         initial = decoder.initial_state(len(latents))
-        slow, fast, phase = (state.to(self.device) for state in initial)
+        held, slow, fast, phase = (state.to(self.device) for state in initial)
         with mixed_precision(self.device, self.config.mixed_precision):
-            raw, _, _ = decoder.parts(latents, slow, fast)
+            raw, _, _, _ = decoder.parts(latents, held, slow, fast)
         skipped = SPECTRA_PER_FRAME * decoder.config.lookahead_frames
         parts = SpectrumParts(*(getattr(raw, field.name)[:, skipped:].float() for field in fields(raw)))
         noise = torch.randn(2, 2, parts.offset.shape[1], SPECTRUM_BINS, device=self.device) * 0.5**0.5
@@ -138,11 +139,15 @@ class SoundTraining:
 
 def frozen_encoder(config: CodecTrainingConfig) -> Encoder:
     """Return the first stage's encoder, its weights fixed."""
-    saved = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")["model"]
     encoder = Encoder(config.encoder)
-    prefix = "encoder."
-    encoder.load_state_dict({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
+    encoder.load_state_dict(first_stage_weights(config, "encoder."))
     return encoder.eval().requires_grad_(False)
+
+
+def first_stage_weights(config: CodecTrainingConfig, prefix: str) -> dict[str, Tensor]:
+    """Return the first stage's weights whose names begin with `prefix`, without it."""
+    saved = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")["model"]
+    return {name.removeprefix(prefix): weight for name, weight in saved.items() if name.startswith(prefix)}
 
 
 def train_sound(config: CodecTrainingConfig) -> None:
