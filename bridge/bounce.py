@@ -3,98 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bridge.audio_files import FileFormat, audio_facts, file_sha256, resampled_length
+from bridge.audio_files import audio_facts, file_sha256, resampled_length
+from bridge.bounce_settings import BounceSettings
 from bridge.errors import UserError
-from bridge.kept_take import BarRange, KeptTake, load_kept
+from bridge.kept_take import KeptTake, load_kept
 from bridge.output_folder import SESSION_FILE, check_output, check_room, staged_folder
-from bridge.rendering import Levels, Rendering, apply_chains, find_levels, write_dry, write_tracks
+from bridge.rendering import Levels, Rendering, apply_chains, find_levels, sliced, write_dry, write_tracks
 from bridge.session import FileRecord, Session, TimelineRecord, backline_version, write_session
 from bridge.tempo import estimate_timeline
 from bridge.vocal import Vocal, read_vocal
 from engine.accompany import accompany
 from engine.bundle import Bundle, BundleError, SamplingFacts
-from engine.geometry import STEMS
-from engine.harmony import Key
 from engine.runtime import GraphError
 from engine.timeline import Timeline
 from engine.wish import Wish
-from presets.store import Preset
+
+__all__ = ["BounceSettings", "bounce"]
 
 Progress = Callable[[str, float], None]
 BYTES_PER_SAMPLE = 6
-
-
-@dataclass(frozen=True, slots=True)
-class BounceSettings:
-    """All that a bounce is asked for.
-
-    Attributes:
-        vocal: the vocal's file.
-        out: the folder to make.
-        timeline: the song's timeline, or None to estimate a constant tempo from the vocal.
-        tempo_confidence: how sure the given timeline is (0 to 1), if it was once estimated.
-        time_signature: of a timeline to estimate.
-        key: the song's key, if known.
-        style: one of `engine.styles.STYLES`, or None.
-        stems: the stems to make.
-        steps: steps of the sampler, or None for what the bundle was made for.
-        guidance: guidance scale, or None for what the bundle was made for.
-        seed: another seed is another take.
-        bars: what to make anew of the kept take.
-        keep: folder of an earlier bounce of the same vocal whose stems stay where they are not made anew.
-        preset: gains and chains.
-        preset_name: its name, for the session.
-        dry: whether to write the stems without gains and chains too.
-        file_format: `wav` or `flac`.
-        rate_hz: sample rate of the files, or None for the vocal's own.
-        bundle: the bundle's folder, or None for the factory bundle.
-        provider: what runs the model.
-        overwrite: whether an earlier bounce in `out` may go.
-    """
-
-    vocal: Path
-    out: Path
-    timeline: Timeline | None
-    preset: Preset
-    tempo_confidence: float | None = None
-    time_signature: tuple[int, int] = (4, 4)
-    key: Key | None = None
-    style: str | None = None
-    stems: tuple[str, ...] = STEMS
-    steps: int | None = None
-    guidance: float | None = None
-    seed: int = 0
-    bars: BarRange = field(default_factory=BarRange)
-    keep: Path | None = None
-    preset_name: str | None = None
-    dry: bool = False
-    file_format: FileFormat = "wav"
-    rate_hz: int | None = None
-    bundle: Path | None = None
-    provider: str = "cpu"
-    overwrite: bool = False
-
-    def wish(self, sampling: SamplingFacts) -> Wish:
-        """Return what is asked of an engine whose bundle works well with `sampling`.
-
-        Raises:
-            ValueError: a value is unknown or out of range.
-        """
-        return Wish(
-            style=self.style,
-            key=self.key,
-            steps=sampling.steps if self.steps is None else self.steps,
-            guidance_scale=sampling.guidance_scale if self.guidance is None else self.guidance,
-            seed=self.seed,
-            stems=self.stems,
-        )
 
 
 def bounce(settings: BounceSettings, progress: Progress, expected: Session | None = None) -> Session:
@@ -111,11 +44,11 @@ def bounce(settings: BounceSettings, progress: Progress, expected: Session | Non
     Raises:
         UserError: a file, a setting or the bundle is wrong, or nothing can be written.
     """
-    _meant_wish(settings, SamplingFacts())
+    settings.wish(SamplingFacts())  # what is wrong with it is known before any file is read
     facts = audio_facts(settings.vocal)
     check_output(settings.out, settings.overwrite, tuple(filter(None, (settings.vocal, settings.keep))))
     bundle, bundle_sha256 = open_bundle(settings.bundle, settings.provider)
-    wish = _meant_wish(settings, bundle.sampling)
+    wish = settings.wish(bundle.sampling)
     vocal = read_vocal(facts)
     check_same("the vocal", expected and expected.vocal.sha256, vocal.sha256)
     check_same("the bundle", expected and expected.bundle_sha256, bundle_sha256)
@@ -130,14 +63,6 @@ def bounce(settings: BounceSettings, progress: Progress, expected: Session | Non
         session = _render(rendering, session, folder, progress)
         write_session(session, folder / SESSION_FILE)
     return session
-
-
-def _meant_wish(settings: BounceSettings, sampling: SamplingFacts) -> Wish:
-    """Return the wish; what is wrong with it is the user's to mend."""
-    try:
-        return settings.wish(sampling)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def open_bundle(path: Path | None, provider: str) -> tuple[Any, str]:
@@ -170,9 +95,13 @@ def make_stems(
 ) -> dict[str, Any]:
     """Return the stems at 44.1 kHz: those made and those kept."""
     try:
-        return dict(accompany(bundle, vocal.audio, timeline, wish, take.kept, progress))
+        stems = dict(accompany(bundle, vocal.audio, timeline, wish, take.kept, progress))
     except (ValueError, GraphError) as error:
         raise UserError(str(error)) from error
+    for name, stem in stems.items():
+        if not all(np.isfinite(block).all() for block in sliced(stem)):
+            raise UserError(f"the model gave no sound for {name} (NaN); try another --seed, --steps or --provider cpu")
+    return stems
 
 
 def check_same(what: str, expected: object, found: object) -> None:
@@ -266,41 +195,4 @@ def _session(
         dry_gain_db=0.0,
         files={},
         warnings=vocal.warnings,
-    )
-
-
-def settings_of(
-    session: Session, out: Path, vocal: Path | None, bundle: Path | None, overwrite: bool, dry: bool
-) -> BounceSettings:
-    """Return the settings that make `session` again.
-
-    Args:
-        session: what was recorded.
-        out: the folder to make.
-        vocal: where the vocal lies now, or None for where it was.
-        bundle: the bundle's folder, or None for the factory one.
-        overwrite: whether an earlier bounce in `out` may go.
-        dry: whether to write the dry stems even if the session did not.
-    """
-    return BounceSettings(
-        vocal=vocal or Path(session.vocal.path),
-        out=out,
-        timeline=session.timeline.timeline(),
-        tempo_confidence=session.tempo_confidence,
-        preset=session.preset,
-        key=Key.parse(session.key) if session.key else None,
-        style=session.style,
-        stems=session.stems,
-        steps=session.steps,
-        guidance=session.guidance,
-        seed=session.seed,
-        bars=BarRange(session.from_bar, session.to_bar),
-        keep=Path(session.keep) if session.keep else None,
-        preset_name=session.preset_name,
-        dry=session.dry or dry,
-        file_format=session.file_format,
-        rate_hz=session.rate_hz,
-        bundle=bundle,
-        provider=session.provider,
-        overwrite=overwrite,
     )

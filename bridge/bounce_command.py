@@ -13,10 +13,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from bridge.bounce import BounceSettings, settings_of
 from bridge.bounce import bounce as make_bounce
+from bridge.bounce_settings import BarRange, BounceSettings, settings_of
 from bridge.errors import UserError
-from bridge.kept_take import BarRange
 from bridge.output_folder import SESSION_FILE
 from bridge.session import Session, read_session
 from bridge.tempo_map import read_tempo_map

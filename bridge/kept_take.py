@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bridge.audio_files import Audio, audio_facts, file_sha256, read_stereo
+from bridge.bounce_settings import BarRange
 from bridge.errors import UserError
 from bridge.output_folder import SESSION_FILE
 from bridge.rendering import factor
@@ -19,50 +20,6 @@ from engine.wish import Kept
 
 LENGTH_TOLERANCE_SAMPLES = 4
 SUFFIXES = (".wav", ".flac")
-
-
-@dataclass(frozen=True, slots=True)
-class BarRange:
-    """Bars to make anew, counted from 1, both ends included.
-
-    Attributes:
-        first: first bar, or None for the song's start.
-        last: last bar, or None for the song's end.
-
-    Raises:
-        ValueError: a bar is below 1 or the range is empty.
-    """
-
-    first: int | None = None
-    last: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the order."""
-        for name, bar in (("--from-bar", self.first), ("--to-bar", self.last)):
-            if bar is not None and bar < 1:
-                raise ValueError(f"{name} {bar} is not possible; bars count from 1")
-        if self.first is not None and self.last is not None and self.last < self.first:
-            raise ValueError(f"--to-bar {self.last} lies before --from-bar {self.first}; swap them")
-
-    @property
-    def whole(self) -> bool:
-        """Whether this is the whole song."""
-        return self.first is None and self.last is None
-
-    def samples(self, timeline: Timeline, song_samples: int) -> tuple[int, int]:
-        """Return first and end sample of the bars within a song of `song_samples`.
-
-        Raises:
-            UserError: none of the bars lies in the song.
-        """
-        start = max(0, timeline.sample_at_bar(self.first - 1)) if self.first else 0
-        end = min(song_samples, timeline.sample_at_bar(self.last)) if self.last else song_samples
-        if start >= end:
-            last_bar = 1 + timeline.bar_at_beat(timeline.beat_at_sample(song_samples - 1))
-            raise UserError(
-                f"bars {self.first or 1} to {self.last or 'the end'} lie outside the song; its last bar is {last_bar}"
-            )
-        return start, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +89,10 @@ def _stem_file(folder: Path, stem: str) -> Path | None:
 
 def _read(path: Path, gain_db: float, vocal: Vocal) -> Audio:
     """Return a kept stem (2, samples) at 44.1 kHz, as long as the vocal, without the gain it was written with."""
-    seconds = audio_facts(path).frames / audio_facts(path).rate_hz
+    facts = audio_facts(path)
+    seconds = facts.frames / facts.rate_hz
     vocal_seconds = vocal.facts.frames / vocal.facts.rate_hz
-    lowest_rate_hz = min(audio_facts(path).rate_hz, vocal.facts.rate_hz)
-    if abs(seconds - vocal_seconds) * lowest_rate_hz > LENGTH_TOLERANCE_SAMPLES:
+    if abs(seconds - vocal_seconds) * min(facts.rate_hz, vocal.facts.rate_hz) > LENGTH_TOLERANCE_SAMPLES:
         raise UserError(
             f"{path}: is {seconds:.3f} s long and the vocal {vocal_seconds:.3f} s; keep a bounce of this same vocal"
         )

@@ -25,7 +25,7 @@ from engine.spectra import Array, hann
 
 PIECE_FRAMES = 16
 DECODER_LOOKAHEAD_FRAMES = 2  # one in the network, one for the overlap of the inverse transform
-_NETWORK_LOOKAHEAD_FRAMES = 1
+NETWORK_LOOKAHEAD_FRAMES = 1
 _OVERLAP_GAIN = 1.5  # squared Hann windows at a quarter of their length add up to this
 _EDGE_SAMPLES = SPECTRUM_WINDOW_SAMPLES // 2 - SPECTRUM_HOP_SAMPLES // 2
 _NOISE_SEED = 0x6E6F6973
@@ -144,11 +144,11 @@ def decode_step(graphs: CodecGraphs, latents: Array, state: DecoderState) -> tup
         (batch, 2, samples) in whole latent frames, `DECODER_LOOKAHEAD_FRAMES` late, and the state.
     """
     frames = latents.shape[2]
-    noise = noise_of_hops((state.frame - _NETWORK_LOOKAHEAD_FRAMES) * SPECTRA_PER_FRAME, frames * SPECTRA_PER_FRAME)
+    noise = noise_of_hops((state.frame - NETWORK_LOOKAHEAD_FRAMES) * SPECTRA_PER_FRAME, frames * SPECTRA_PER_FRAME)
     spectrum, graph = graphs.run_decoder(latents, noise, state.graph)
-    early = max(0, _NETWORK_LOOKAHEAD_FRAMES - state.frame) * SPECTRA_PER_FRAME
+    early = max(0, NETWORK_LOOKAHEAD_FRAMES - state.frame) * SPECTRA_PER_FRAME
     finished, overlap = _overlap_add(spectrum[:, :, early:], state.overlap)
-    if state.frame <= _NETWORK_LOOKAHEAD_FRAMES < state.frame + frames:
+    if state.frame <= NETWORK_LOOKAHEAD_FRAMES < state.frame + frames:
         finished = finished[:, :, _EDGE_SAMPLES:]  # the first hop's window begins before the first sample
     ready = np.concatenate([state.pending, finished], axis=2)
     whole = ready.shape[2] // LATENT_HOP_SAMPLES * LATENT_HOP_SAMPLES

@@ -310,3 +310,13 @@ def test_what_the_engine_refuses_is_the_users_to_mend(
     monkeypatch.setattr(bounce, "accompany", refusing)
     assert studio.bounce(studio.sing()) == 2
     assert "exorcise" in capsys.readouterr().err
+
+
+def test_a_model_that_gives_no_sound_is_noticed(
+    studio: Studio, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounce, "accompany", lambda _bundle, vocal, *_: {"bass": np.full_like(vocal, np.nan)})
+    assert studio.bounce(studio.sing()) == 2
+    assert "bass" in (said := capsys.readouterr().err)
+    assert "--seed" in said
+    assert studio.leftovers() == []

@@ -16,6 +16,7 @@ from training.codec.data import PreparedSongs
 from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
 from training.codec.features_stage import FeatureAutoencoder, train_features
 from training.codec.losses import SoundLosses, bank_targets, pitch_profile_loss, stft_loss
+from training.codec.partials_stage import train_partials
 from training.codec.prepare import prepare_song
 from training.codec.sound_stage import CHECKPOINT as SOUND_CHECKPOINT
 from training.codec.sound_stage import SoundTraining, train_sound
@@ -62,7 +63,7 @@ def test_prepared_arrays_have_their_shapes(config: CodecTrainingConfig) -> None:
     assert not clips.partials[clips.part == 1].any()
 
 
-def test_both_stages_train_and_resume(config: CodecTrainingConfig) -> None:
+def test_the_stages_train_and_resume(config: CodecTrainingConfig) -> None:
     train_features(config)
     first = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")
     longer = dataclasses.replace(config, features=dataclasses.replace(config.features, minutes=0.1))
@@ -70,6 +71,7 @@ def test_both_stages_train_and_resume(config: CodecTrainingConfig) -> None:
     second = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")
     assert second["step"] > first["step"] > 0
     assert second["elapsed"] > first["elapsed"]
+    train_partials(config)
     train_sound(config)
     sound = load_checkpoint(config.run / SOUND_CHECKPOINT, "codec-sound")
     assert sound["step"] > 0
@@ -112,6 +114,7 @@ def test_the_features_loss_falls(config: CodecTrainingConfig) -> None:
 def test_the_decoder_learns_to_sound_like_its_clips(config: CodecTrainingConfig) -> None:
     if not (config.run / FEATURES_CHECKPOINT).exists():
         train_features(config)
+        train_partials(config)
     training = SoundTraining(dataclasses.replace(config, sound=StageConfig(learning_rate=3e-3), latent_noise=0.0))
     clips = PreparedSongs(config.prepared, "train").clips(np.random.default_rng(0), 4, 10, with_audio=True)
     losses = [training.train_step(clips, adversarial=False)["mel"] for _ in range(25)]

@@ -14,7 +14,7 @@ import torch
 
 from training.codec.config import CodecTrainingConfig
 from training.codec.encoder import Encoder
-from training.codec.sound_stage import frozen_encoder
+from training.codec.features_stage import frozen_encoder
 from training.common.configs import load_config
 
 

@@ -12,6 +12,7 @@ OSCILLATORS_PER_OCTAVE = 36
 LOWEST_HZ = 27.5
 OSCILLATORS = 270
 AMPLITUDE_POWER = 0.3  # amplitudes are learned compressed, so that quiet partials count
+_RAMP_SHARPNESS = 25.0
 _LARGEST_OFFSET_HZ = 19.0  # beyond it a partial would turn away from its lobe within one hop
 
 
@@ -66,6 +67,17 @@ def oscillator_phases(offset: Tensor, phase: Tensor, hop_cycles: Tensor, range_c
     turned = torch.cumsum(hop_cycles + range_cycles * offset, dim=1) + phase[:, None]
     last = turned[:, -1]
     return turned, last - torch.floor(last)
+
+
+def pitch_class_fold(classes: int) -> np.ndarray:
+    """Return (classes, OSCILLATORS): 1 where an oscillator belongs to a pitch class, from C on."""
+    semitones = np.round(12 * np.log2(frequencies_hz() / LOWEST_HZ)).astype(int) + 9  # the lowest is an A
+    return (semitones % classes == np.arange(classes)[:, None]).astype(np.float32)
+
+
+def ramp(x: Tensor) -> Tensor:
+    """Return compressed amplitudes from a head's outputs: a ramp with a soft foot; 0 gives about -100 dB."""
+    return torch.nn.functional.softplus(x, beta=_RAMP_SHARPNESS)
 
 
 def hop_cycles() -> np.ndarray:

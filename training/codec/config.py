@@ -52,6 +52,7 @@ class CodecTrainingConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     features: StageConfig = field(default_factory=StageConfig)
+    partials: StageConfig = field(default_factory=StageConfig)
     sound: StageConfig = field(
         default_factory=lambda: StageConfig(minutes=60.0, clips=16, clip_frames=36, learning_rate=8e-4)
     )

@@ -23,26 +23,25 @@ from engine.geometry import (
     SPECTRUM_WINDOW_SAMPLES,
 )
 from training.codec import bank
-from training.codec.encoder import PartialsHead
 from training.codec.layers import CausalStack
+from training.codec.partials_head import CONTEXT_FRAMES, PartialsHead
 
 PAN_BANDS = 24
 NOISE_BANDS = (64, 32)  # mid, side
-_SOFTPLUS_SHARPNESS = 12.0  # nearly a ramp: nothing in is about -80 dB out
 _SILENT_LOG = -7.0  # about -60 dB: where the learned and the noise levels start
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """Sizes of the decoder; `lookahead_frames` is how many latents after its own a frame waits for."""
+    """Sizes of the decoder. A frame waits for one latent after its own, as `engine.codec` declares."""
 
     slow_width: int = 384
     slow_blocks: int = 3
     fast_width: int = 256
     fast_blocks: int = 4
+    partials_width: int = 1_024
     kernel: int = 7
     expansion: int = 3
-    lookahead_frames: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Decoder(nn.Module):
         self.slow = CausalStack(config.slow_blocks, config.slow_width, config.kernel, config.expansion)
         self.upsample = nn.Linear(config.slow_width, SPECTRA_PER_FRAME * config.fast_width)
         self.fast = CausalStack(config.fast_blocks, config.fast_width, config.kernel, config.expansion)
-        self.partials = PartialsHead(bank.OSCILLATORS)
+        self.partials = PartialsHead(config.partials_width)
         self.norm = nn.LayerNorm(config.fast_width)
         self.sizes = (
             bank.OSCILLATORS,
@@ -95,6 +94,7 @@ class Decoder(nn.Module):
     def _start_quiet(self) -> None:
         with torch.no_grad():
             self.out.weight *= 0.3
+            self.out.weight[: sum(self.sizes[:2])] = 0  # the bank starts as the partials' head has it
             parts = self.out.bias.zero_().split(self.sizes)
             for index in (3, 6, 7):
                 parts[index].fill_(_SILENT_LOG)
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
 
     def initial_state(self, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the states before the first frame: latents held back, slow stack, fast stack, oscillator phases."""
-        held = torch.zeros(batch, LATENT_CHANNELS, self.config.lookahead_frames)
+        held = torch.zeros(batch, LATENT_CHANNELS, CONTEXT_FRAMES - 1)
         phase = torch.zeros(batch, bank.OSCILLATORS)
         return held, self.slow.initial_state(batch), self.fast.initial_state(batch), phase
 
@@ -123,15 +123,14 @@ class Decoder(nn.Module):
     ) -> tuple[SpectrumParts, Tensor, Tensor, Tensor]:
         """Map latents (batch, 64, frames) to the parts of 4 x frames hops, and the new states but the phases."""
         waiting = torch.cat([held, latents], dim=2)
-        own = waiting[:, :, : -self.config.lookahead_frames]  # the latents whose hops come out now
-        partials = self.partials(own.transpose(1, 2)).repeat_interleave(SPECTRA_PER_FRAME, dim=1)
+        amplitude, offset = self.partials(waiting)  # of the frames before these: the hops that come out now
         hidden, slow = self.slow(self.into(latents.transpose(1, 2)).transpose(1, 2), slow)
         upsampled = self.upsample(hidden.transpose(1, 2)).reshape(latents.shape[0], -1, self.config.fast_width)
         hidden, fast = self.fast(upsampled.transpose(1, 2), fast)
         raw = self.out(self.norm(hidden.transpose(1, 2))).split(self.sizes, dim=-1)
         parts = SpectrumParts(
-            compressed_amplitude=nn.functional.softplus(partials + raw[0], beta=_SOFTPLUS_SHARPNESS),
-            offset=torch.tanh(raw[1]),
+            compressed_amplitude=bank.ramp(amplitude + raw[0]),
+            offset=torch.tanh(offset + raw[1]),
             bank_pan=torch.tanh(raw[2]),
             learned_log=raw[3].clamp(max=1.0),
             learned_phase=raw[4],
@@ -139,7 +138,7 @@ class Decoder(nn.Module):
             noise_mid_log=raw[6].clamp(max=1.0),
             noise_side_log=raw[7].clamp(max=1.0),
         )
-        return parts, waiting[:, :, -self.config.lookahead_frames :], slow, fast
+        return parts, waiting[:, :, 1 - CONTEXT_FRAMES :], slow, fast
 
     def spectrum(self, parts: SpectrumParts, noise: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         """Write the three sources into one spectrum.

@@ -82,17 +82,6 @@ class Encoder(nn.Module):
         return mean.transpose(1, 2), log_variance.clamp(-12, 4).transpose(1, 2), state
 
 
-class PartialsHead(nn.Sequential):
-    """A frame-by-frame head from the latents to the oscillator bank's compressed amplitudes, (..., 64) to (..., rows).
-
-    The first stage trains it beside the features; the decoder takes it over, so that its bank plays the right
-    notes from the first step on.
-    """
-
-    def __init__(self, rows: int, width: int = 768) -> None:
-        super().__init__(nn.Linear(LATENT_CHANNELS, width), nn.GELU(), nn.Linear(width, rows))
-
-
 class FeatureHead(nn.Module):
     """A frame-by-frame head from the latents back to the features: it asks for pitch from the first step."""
 

@@ -18,7 +18,7 @@ from engine.spectra import CONSTANT_Q_BINS
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig
 from training.codec.data import Clips, PreparedSongs, prefetched
-from training.codec.encoder import Encoder, FeatureHead, PartialsHead
+from training.codec.encoder import Encoder, FeatureHead
 from training.codec.losses import feature_losses, kullback_leibler, square_root_amplitude
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.devices import mixed_precision, start_processes
@@ -37,7 +37,7 @@ class FeatureAutoencoder(nn.Module):
         super().__init__()
         self.encoder = Encoder(config.encoder)
         self.head = FeatureHead()
-        self.partials = PartialsHead(bank.OSCILLATORS)
+        self.partials = nn.Sequential(nn.Linear(64, 768), nn.GELU(), nn.Linear(768, bank.OSCILLATORS))
 
     def forward(self, clips: Clips, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return features, compressed partials, mean and log variance; `noise` is (batch, 64, frames)."""
@@ -91,6 +91,15 @@ def train_features(config: CodecTrainingConfig) -> None:
                 save_checkpoint(path, {**payload, "step": step, "elapsed": elapsed})
             if finished:
                 return
+
+
+def frozen_encoder(config: CodecTrainingConfig) -> Encoder:
+    """Return the first stage's encoder, its weights fixed."""
+    saved = load_checkpoint(config.run / CHECKPOINT, "codec-features")["model"]
+    encoder, prefix = Encoder(config.encoder), "encoder."
+    weights = {name.removeprefix(prefix): weight for name, weight in saved.items() if name.startswith(prefix)}
+    encoder.load_state_dict(weights)
+    return encoder.eval().requires_grad_(False)
 
 
 def _step(

@@ -144,6 +144,10 @@ def bank_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the squared error of compressed amplitudes, and of offsets weighted by what is to be heard of them."""
     target = target_amplitude.clamp(min=0) ** bank.AMPLITUDE_POWER
-    amplitude_loss = ((compressed - target) ** 2).sum(dim=2).mean()
+    # In square roots and relative to the frame's loudest, the strongest partials count: they are the pitch heard.
+    estimate_root, target_root = (x ** (0.5 / bank.AMPLITUDE_POWER) for x in (compressed, target))
+    loudest = target_root.amax(dim=2, keepdim=True)
+    profile = (((estimate_root - target_root) / (loudest + 0.02)) ** 2).sum(dim=2).mean()
+    amplitude_loss = ((compressed - target) ** 2).sum(dim=2).mean() + 0.3 * profile
     offset_loss = (target * (offset - target_offset) ** 2).sum() / (target.sum() + 1.0)
     return amplitude_loss, offset_loss

@@ -1,22 +1,24 @@
-"""The second stage: the decoder learns sound from settled latents; discriminators join when plain losses are low."""
+"""The third stage: the decoder learns sound from settled latents; discriminators join when plain losses are low."""
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from engine.codec import NETWORK_LOOKAHEAD_FRAMES
 from engine.geometry import LATENT_HOP_SAMPLES, SPECTRA_PER_FRAME, SPECTRUM_BINS
 from engine.metrics import strongest_pitch_class_count
 from training.codec.config import CodecTrainingConfig
 from training.codec.data import Clips, PreparedSongs, prefetched
 from training.codec.decoder import Decoder, SpectrumParts
 from training.codec.discriminators import Discriminators, discriminator_loss, generator_losses
-from training.codec.encoder import Encoder
-from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
+from training.codec.features_stage import frozen_encoder
 from training.codec.losses import STFT_WINDOWS, SoundLosses, bank_loss, bank_targets, left_right, mid_side, stft_loss
+from training.codec.partials_stage import CHECKPOINT as PARTIALS_CHECKPOINT
+from training.codec.partials_stage import noisy_latents
 from training.codec.synthesis import inverse_stft
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.configs import config_to_table
@@ -43,7 +45,8 @@ class SoundTraining:
         torch.manual_seed(config.seed)
         self.encoder = frozen_encoder(config).to(self.device)
         self.decoder = Decoder(config.decoder).to(self.device)
-        self.decoder.partials.load_state_dict(first_stage_weights(config, "partials."))
+        self.decoder.partials.load_state_dict(load_checkpoint(config.run / PARTIALS_CHECKPOINT)["head"])
+        self.decoder.partials.requires_grad_(False)
         self.average = ExponentialMovingAverage(self.decoder, config.ema_decay)
         self.discriminators = Discriminators().to(self.device)
         self.losses = SoundLosses().to(self.device)
@@ -68,20 +71,22 @@ class SoundTraining:
         self.step, self.elapsed = int(saved["step"]), float(saved["elapsed"])  # type: ignore[call-overload, arg-type]
 
     def decode(self, decoder: Decoder, latents: Tensor) -> tuple[Tensor, SpectrumParts]:
-        """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - lookahead) x 2048) and the parts."""
+        """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - 1) x 2048) and the parts."""
         initial = decoder.initial_state(len(latents))
         held, slow, fast, phase = (state.to(self.device) for state in initial)
         with mixed_precision(self.device, self.config.mixed_precision):
             raw, _, _, _ = decoder.parts(latents, held, slow, fast)
-        skipped = SPECTRA_PER_FRAME * decoder.config.lookahead_frames
+        skipped = SPECTRA_PER_FRAME * NETWORK_LOOKAHEAD_FRAMES
         parts = SpectrumParts(*(getattr(raw, field.name)[:, skipped:].float() for field in fields(raw)))
         noise = torch.randn(2, 2, parts.offset.shape[1], SPECTRUM_BINS, device=self.device) * 0.5**0.5
-        spectrum, _ = decoder.spectrum(parts, noise, torch.rand_like(phase))
+        # The bank learns from its targets alone: losses of the sound would rather have it silent than slightly off.
+        still = replace(parts, compressed_amplitude=parts.compressed_amplitude.detach(), offset=parts.offset.detach())
+        spectrum, _ = decoder.spectrum(still, noise, torch.rand_like(phase))
         return inverse_stft(spectrum), parts
 
     def train_step(self, clips: Clips, adversarial: bool) -> dict[str, float]:
         """Take one step; returns the losses by name."""
-        latents = self._latents(clips)
+        latents = noisy_latents(self.encoder, clips, self.config.latent_noise)
         sound, parts = self.decode(self.decoder, latents)
         frames = sound.shape[2] // LATENT_HOP_SAMPLES
         span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, (frames - 1) * LATENT_HOP_SAMPLES)
@@ -97,15 +102,6 @@ class SoundTraining:
         self.average.update(self.decoder)
         self.step += 1
         return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
-
-    @torch.no_grad()
-    def _latents(self, clips: Clips) -> Tensor:
-        state = self.encoder.stack.initial_state(len(clips.features)).to(self.device)
-        mean, _, _ = self.encoder(clips.features, clips.curves, state)
-        spread = mean.std(dim=(0, 2), keepdim=True)
-        return mean + torch.randn_like(mean) * spread * self.config.latent_noise * torch.rand(
-            len(mean), 1, 1, device=self.device
-        )
 
     def _plain_losses(
         self, estimate: Tensor, target: Tensor, parts: SpectrumParts, clips: Clips, frames: int
@@ -135,19 +131,6 @@ class SoundTraining:
         with mixed_precision(self.device, self.config.mixed_precision):
             adversarial, matching = generator_losses(self.discriminators(target), self.discriminators(estimate))
         return {"adversarial": adversarial, "matching": matching}
-
-
-def frozen_encoder(config: CodecTrainingConfig) -> Encoder:
-    """Return the first stage's encoder, its weights fixed."""
-    encoder = Encoder(config.encoder)
-    encoder.load_state_dict(first_stage_weights(config, "encoder."))
-    return encoder.eval().requires_grad_(False)
-
-
-def first_stage_weights(config: CodecTrainingConfig, prefix: str) -> dict[str, Tensor]:
-    """Return the first stage's weights whose names begin with `prefix`, without it."""
-    saved = load_checkpoint(config.run / FEATURES_CHECKPOINT, "codec-features")["model"]
-    return {name.removeprefix(prefix): weight for name, weight in saved.items() if name.startswith(prefix)}
 
 
 def train_sound(config: CodecTrainingConfig) -> None:
@@ -193,7 +176,7 @@ def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: Summ
     clips = songs.clips(np.random.default_rng(11), 32, 2 * training.config.sound.clip_frames, with_audio=True).to(
         training.device
     )
-    sound, _ = training.decode(training.average.network, training._latents(clips))
+    sound, _ = training.decode(training.average.network, noisy_latents(training.encoder, clips, 0.0))
     span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, sound.shape[2] - LATENT_HOP_SAMPLES)
     estimate, target = sound[:, :, span], clips.audio[:, :, span]
     figures: dict[str, float] = {}

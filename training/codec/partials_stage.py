@@ -1,0 +1,105 @@
+"""The second stage: the partials' head learns what the bank should play, from the settled latents, without sound."""
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from engine.metrics import PITCH_CLASSES
+from training.codec import bank
+from training.codec.config import CodecTrainingConfig
+from training.codec.data import Clips, PreparedSongs, prefetched
+from training.codec.encoder import Encoder
+from training.codec.features_stage import frozen_encoder
+from training.codec.losses import bank_loss, bank_targets
+from training.codec.partials_head import PartialsHead
+from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
+from training.common.devices import mixed_precision, start_processes
+from training.common.progress import TrainingProgress
+from training.common.schedules import Budget, annealed_rate
+
+CHECKPOINT = "partials-" + LAST
+
+
+def train_partials(config: CodecTrainingConfig) -> None:
+    """Train the partials' head until its minutes are used; continues from the last checkpoint in `config.run`."""
+    stage, device = config.partials, start_processes(config.device, config.threads).device
+    torch.manual_seed(config.seed)
+    encoder, head = frozen_encoder(config).to(device), PartialsHead(config.decoder.partials_width).to(device)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=1e-3)
+    path, step, elapsed = config.run / CHECKPOINT, 0, 0.0
+    if path.exists():
+        saved = load_checkpoint(path, "codec-partials")
+        head.load_state_dict(saved["head"])
+        optimiser.load_state_dict(saved["optimiser"])
+        step, elapsed = saved["step"], saved["elapsed"]
+    songs, held_out = (PreparedSongs(config.prepared, split) for split in ("train", "validation"))
+    rng = np.random.default_rng(config.seed + step)
+    budget, writer = Budget(minutes=stage.minutes), SummaryWriter(str(config.run))
+    started, saved_at = time.monotonic() - elapsed, time.monotonic()
+    with TrainingProgress("codec partials") as progress:
+        for clips in prefetched(lambda: songs.clips(rng, stage.clips, stage.clip_frames, with_audio=True)):
+            elapsed = time.monotonic() - started
+            fraction = budget.fraction(step, elapsed)
+            for group in optimiser.param_groups:
+                group["lr"] = annealed_rate(stage.learning_rate, step, fraction, stage.warm_up_steps)
+            losses = _step(head, encoder, optimiser, clips.to(device), config)
+            step += 1
+            progress.update(fraction, step, budget.seconds_left(step, elapsed), losses)
+            finished = fraction >= 1.0
+            if finished or time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
+                saved_at = time.monotonic()
+                figures = losses | pitch_shares(head, encoder, held_out)
+                for name, value in figures.items():
+                    writer.add_scalar(f"partials/{name}", value, step)
+                progress.note(f"step {step} " + " ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+                payload = {"kind": "codec-partials", "head": head.state_dict(), "optimiser": optimiser.state_dict()}
+                save_checkpoint(path, {**payload, "step": step, "elapsed": elapsed})
+            if finished:
+                return
+
+
+def _step(
+    head: PartialsHead, encoder: Encoder, optimiser: torch.optim.Optimizer, clips: Clips, config: CodecTrainingConfig
+) -> dict[str, float]:
+    latents = noisy_latents(encoder, clips, config.latent_noise)
+    amplitude, offset = bank_targets(clips.partials, clips.audio.mean(dim=1))
+    with mixed_precision(latents.device, config.mixed_precision):
+        raw_amplitude, raw_offset = head(nn.functional.pad(latents, (1, 1)))
+    losses = bank_loss(bank.ramp(raw_amplitude.float()), torch.tanh(raw_offset.float()), amplitude, offset)
+    optimiser.zero_grad()
+    (losses[0] + 0.1 * losses[1]).backward()
+    nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+    optimiser.step()
+    return {"bank": float(losses[0].detach()), "offset": float(losses[1].detach())}
+
+
+@torch.no_grad()
+def noisy_latents(encoder: Encoder, clips: Clips, latent_noise: float) -> Tensor:
+    """Return the latents (batch, 64, frames) of clips, each clip with up to `latent_noise` of their own deviation."""
+    state = encoder.stack.initial_state(len(clips.features)).to(clips.features.device)
+    mean, _, _ = encoder(clips.features, clips.curves, state)
+    spread = mean.std(dim=(0, 2), keepdim=True)
+    return mean + torch.randn_like(mean) * spread * latent_noise * torch.rand(len(mean), 1, 1, device=mean.device)
+
+
+@torch.no_grad()
+def pitch_shares(head: PartialsHead, encoder: Encoder, songs: PreparedSongs) -> dict[str, float]:
+    """Return the share of held-out hops above -40 dB in which the bank's strongest pitch class is right, by part."""
+    if not songs.songs:
+        return {}
+    clips = songs.clips(np.random.default_rng(7), 64, 16, with_audio=True).to(next(head.parameters()).device)
+    amplitude, _ = head(nn.functional.pad(noisy_latents(encoder, clips, 0.0), (1, 1)))
+    target, _ = bank_targets(clips.partials, clips.audio.mean(dim=1))
+    estimate = bank.ramp(amplitude) ** (1 / bank.AMPLITUDE_POWER)
+    fold = torch.from_numpy(bank.pitch_class_fold(PITCH_CLASSES)).to(target.device)
+    profiles = [levels**2 @ fold.T for levels in (estimate, target)]
+    level = profiles[1].sum(dim=2)
+    heard = level > level.amax(dim=1, keepdim=True) * 1e-4
+    right = (profiles[0].argmax(dim=2) == profiles[1].argmax(dim=2)) & heard
+    return {
+        name: float(right[clips.part == part].sum() / heard[clips.part == part].sum().clamp(min=1))
+        for part, name in ((0, "vocals"), (2, "bass"), (3, "other"))
+    }
