@@ -37,7 +37,7 @@ Advance: TypeAlias = Callable[[float], None]
 VOCAL_TRACK = "vocal"
 MIX_TRACK = "mix"
 MASTER_TRACK = "master"
-GAIN_STEP_DB = 0.01
+STEPS_PER_DB = 100
 HIGHEST_PEAK = (FULL_SCALE_24_BIT - 4) / FULL_SCALE_24_BIT
 _HIGHEST = FULL_SCALE_24_BIT - 1
 
@@ -181,7 +181,7 @@ def gain_below_full_scale_db(highest: float) -> float:
     """
     if highest <= HIGHEST_PEAK:
         return 0.0
-    return -math.ceil(20.0 * math.log10(highest / HIGHEST_PEAK) / GAIN_STEP_DB) * GAIN_STEP_DB
+    return -math.ceil(20.0 * math.log10(highest / HIGHEST_PEAK) * STEPS_PER_DB) / STEPS_PER_DB
 
 
 def factor(gain_db: float) -> float:

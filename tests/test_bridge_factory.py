@@ -51,6 +51,12 @@ def stems_of(folder: Path) -> dict[str, np.ndarray]:
     return {stem: read_wave(folder / f"{stem}.wav") for stem in STEMS}
 
 
+def before_headroom(folder: Path) -> dict[str, np.ndarray]:
+    """Return the stems of a bounce without the common gain that keeps its mix from clipping, in 24-bit steps."""
+    headroom_db = json.loads((folder / "session.json").read_text(encoding="utf-8"))["headroom_db"]
+    return {stem: audio / 10 ** (headroom_db / 20) for stem, audio in stems_of(folder).items()}
+
+
 def test_every_stem_sounds_and_the_mix_is_the_sum(take: Path) -> None:
     tracks = {name: read_wave(take / "out" / f"{name}.wav") for name in (*STEMS, "vocal", "mix")}
     assert {track.shape for track in tracks.values()} == {read_wave(take / "vocal.wav").shape}
@@ -84,15 +90,13 @@ def test_another_seed_is_another_take(take: Path) -> None:
 def test_re_rolling_the_drums_of_one_bar_leaves_all_else_alone(take: Path) -> None:
     words = ("--keep", take / "out", "--from-bar", 2, "--to-bar", 2, "--stems", "drums", "--seed", 9)
     bounce(take / "vocal.wav", take / "out-kept", *words)
-    headrooms = {json.loads((take / name / "session.json").read_text())["headroom_db"] for name in ("out", "out-kept")}
-    assert headrooms == {0.0}
-    before, after = stems_of(take / "out"), stems_of(take / "out-kept")
-    np.testing.assert_array_equal(after["bass"], before["bass"])
-    np.testing.assert_array_equal(after["other"], before["other"])
-    same = (after["drums"] == before["drums"]).all(axis=0)
-    assert same[:BAR_SAMPLES].all()
-    assert same[2 * BAR_SAMPLES :].all()
-    assert not same[BAR_SAMPLES : 2 * BAR_SAMPLES].all()
+    before, after = before_headroom(take / "out"), before_headroom(take / "out-kept")
+    for stem in ("bass", "other"):
+        np.testing.assert_allclose(after[stem], before[stem], atol=2.0)
+    changed = np.abs(after["drums"] - before["drums"]).max(axis=0) > 2.0
+    assert not changed[:BAR_SAMPLES].any()
+    assert not changed[2 * BAR_SAMPLES :].any()
+    assert changed[BAR_SAMPLES : 2 * BAR_SAMPLES].mean() > 0.5
 
 
 @pytest.mark.parametrize("samples", [2, 500, 30_000])

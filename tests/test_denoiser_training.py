@@ -9,11 +9,12 @@ import training.denoiser.train as loop
 from engine.conditions import LAYOUT
 from engine.schedule import ALPHA_BAR
 from tests.synthetic_latents import write_songs
-from training.common.checkpoint import BEST, LAST, load_checkpoint
+from training.common.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from training.common.configs import load_config
 from training.common.devices import Processes
 from training.denoiser.config import DenoiserTraining
 from training.denoiser.data import batch_generator, make_batch
+from training.denoiser.harmony import HARMONY_CHANNELS, DenoiserInTraining, harmony_loss
 from training.denoiser.objective import snr_weight, training_tensors, weighted_loss, window_losses
 from training.denoiser.state import averaged_denoiser, fresh_state, resume
 from training.denoiser.train import Material, load_material, train
@@ -77,7 +78,8 @@ def test_the_weight_is_min_snr_with_a_floor() -> None:
     alpha_bar = torch.tensor(ALPHA_BAR, dtype=torch.float32)
     weight = snr_weight(alpha_bar, 5.0, 0.2)
     snr = ALPHA_BAR / (1.0 - ALPHA_BAR)
-    assert weight.numpy() == pytest.approx(np.maximum(np.minimum(snr, 5.0) / (snr + 1.0), 0.2), rel=1e-3)
+    plain = np.minimum(snr, 5.0) / (snr + 1.0)
+    assert weight.numpy() == pytest.approx(np.where(snr < 1.0, np.maximum(plain, 0.2), plain), rel=1e-3)
     assert weighted_loss(torch.ones(800), alpha_bar, 5.0, 0.2) == pytest.approx(weight.mean().item())
 
 
@@ -99,6 +101,39 @@ def weights_of(path: Path) -> dict[str, Tensor]:
     payload = load_checkpoint(path, "denoiser")
     parts = {"network": payload["network"], "average": payload["average"]["network"]}
     return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+
+
+def test_the_harmony_loss_is_nothing_for_a_sure_and_right_reading_and_skips_what_is_unknown() -> None:
+    harmony = torch.zeros(2, HARMONY_CHANNELS + 1, 16)
+    harmony[:, 3], harmony[:, 20], harmony[:, -1] = 1.0, 1.0, 1.0
+    right = 40.0 * (harmony[:, :-1, ::4] - 0.5)
+    assert harmony_loss(right, harmony) < 1e-6
+    assert harmony_loss(-right, harmony) == pytest.approx(20.0)
+    harmony[:, -1, 8:] = 0.0
+    wrong_where_unknown = torch.cat((right[..., :2], -right[..., 2:]), dim=-1)
+    assert harmony_loss(wrong_where_unknown, harmony) < 1e-6
+
+
+def test_the_harmony_heads_teach_the_vocal_stream(material: Material) -> None:
+    state = fresh_state(tiny(), material.statistics, ALONE.device)
+    tensors = training_tensors(make_batch(material.training, tiny().data, batch_generator(0, 0, 0)), ALONE.device)
+    network = DenoiserInTraining(state.network, state.heads)
+    v, *readings = network(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
+    plain = state.network(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
+    assert torch.equal(v, plain)
+    harmony_loss(readings[0], tensors.harmony).backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in state.network.vocal.parameters())
+
+
+def test_a_training_begun_without_heads_takes_them_up(material: Material, tmp_path: Path) -> None:
+    train(tiny("budget.steps=2"), material, tmp_path, ALONE, show=False)
+    payload = load_checkpoint(tmp_path / LAST)
+    heads = {name: payload.pop(name) for name in ("heads", "heads_optimiser")}
+    save_checkpoint(tmp_path / LAST, payload)
+    state = fresh_state(tiny(), material.statistics, ALONE.device)
+    assert resume(tmp_path, state)
+    assert state.step == 2
+    assert heads["heads"].keys() == state.heads.state_dict().keys()
 
 
 class KilledError(Exception):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.geometry import LATENT_HOP_SAMPLES
 
+DRUMS = 1
 PART_SHARE = (0.2, 0.2, 0.3, 0.3)  # vocals, drums, bass, other
 
 Item = TypeVar("Item")
@@ -88,7 +89,7 @@ class PreparedSongs:
         first = int(rng.integers(features.shape[1] - frames))
         span = slice(first, first + frames)
         partials = self.array(song, "partials")[part, span]
-        if part == 1:
+        if part == DRUMS:
             partials = np.zeros_like(partials)
         sound = np.zeros(0)
         if with_audio:

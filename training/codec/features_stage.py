@@ -17,7 +17,7 @@ from engine.metrics import PITCH_CLASSES
 from engine.spectra import CONSTANT_Q_BINS
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig
-from training.codec.data import Clips, PreparedSongs, prefetched
+from training.codec.data import DRUMS, Clips, PreparedSongs, prefetched
 from training.codec.encoder import Encoder, FeatureHead
 from training.codec.losses import feature_losses, kullback_leibler, square_root_amplitude
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
@@ -110,7 +110,7 @@ def _step(
         features, compressed, mean, log_variance = model(clips, noise)
     losses = feature_losses(features.float(), clips.features)
     target = clips.partials[:, :, 0].clamp(min=0) ** bank.AMPLITUDE_POWER
-    tonal = (clips.part != 1).float()[:, None, None]
+    tonal = (clips.part != DRUMS).float()[:, None, None]
     losses["partials"] = (tonal * (compressed.float() - target) ** 2).sum(dim=2).mean() / 10
     divergence = kullback_leibler(mean.float(), log_variance.float())
     total = (

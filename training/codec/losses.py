@@ -5,7 +5,14 @@ from torch import Tensor
 
 from engine.features import FEATURE_SLICES
 from engine.geometry import SAMPLE_RATE_HZ, SPECTRA_PER_FRAME, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES
-from engine.spectra import CONSTANT_Q_FFT_SAMPLES, CONSTANT_Q_WINDOW_SAMPLES, constant_q_bank, mel_bank
+from engine.spectra import (
+    CONSTANT_Q_BINS,
+    CONSTANT_Q_BINS_PER_OCTAVE,
+    CONSTANT_Q_FFT_SAMPLES,
+    CONSTANT_Q_WINDOW_SAMPLES,
+    constant_q_bank,
+    mel_bank,
+)
 from training.codec import bank
 
 STFT_WINDOWS = (4_096, 2_048, 1_024, 512, 256, 128)
@@ -137,6 +144,27 @@ def bank_targets(partials: Tensor, mid: Tensor) -> tuple[Tensor, Tensor]:
     nearby = torch.nn.functional.max_pool1d(heard.transpose(1, 2), 3, 1, 1)[:, :, bins]
     nearest = partials.repeat_interleave(SPECTRA_PER_FRAME, dim=1)  # offsets do not blend between two partials
     return torch.minimum(amplitude, 1.1 * nearby), torch.where(nearest[:, :, 0] > 0, nearest[:, :, 1], offset)
+
+
+def chroma_loss(compressed: Tensor, harmonic: Tensor) -> Tensor:
+    """Return the divergence of the bank's shares of energy on the pitch classes from those of the constant-Q spectrum.
+
+    Args:
+        compressed: (batch, 4 x frames, OSCILLATORS) compressed amplitudes.
+        harmonic: (batch, constant-Q bins, frames) in scaled decibels; frames below -60 dB do not count.
+    """
+    classes = 12
+    fold_bank = torch.from_numpy(bank.pitch_class_fold(classes)).to(compressed.device)
+    bins = torch.arange(CONSTANT_Q_BINS, device=harmonic.device)
+    fold = torch.zeros(classes, CONSTANT_Q_BINS, device=harmonic.device)
+    fold[torch.round(bins * classes / CONSTANT_Q_BINS_PER_OCTAVE).long() % classes, bins] = 1.0
+    heard = (harmonic.amax(dim=1) > 0.25).float()
+    target = fold @ square_root_amplitude(harmonic) ** 4 + 1e-9
+    energy = (compressed ** (2 / bank.AMPLITUDE_POWER)).unflatten(1, (-1, SPECTRA_PER_FRAME)).mean(dim=2)
+    estimate = fold_bank @ energy.transpose(1, 2) + 1e-9
+    target, estimate = (shares / shares.sum(dim=1, keepdim=True) for shares in (target, estimate))
+    divergence = (target * (torch.log(target) - torch.log(estimate))).sum(dim=1)
+    return (divergence * heard).sum() / heard.sum().clamp(min=1)
 
 
 def bank_loss(

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from engine.features import FEATURE_SLICES
 from engine.metrics import PITCH_CLASSES
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig
-from training.codec.data import Clips, PreparedSongs, prefetched
+from training.codec.data import DRUMS, Clips, PreparedSongs, prefetched
 from training.codec.encoder import Encoder
 from training.codec.features_stage import frozen_encoder
-from training.codec.losses import bank_loss, bank_targets
+from training.codec.losses import bank_loss, bank_targets, chroma_loss
 from training.codec.partials_head import PartialsHead
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.devices import mixed_precision, start_processes
@@ -68,12 +69,15 @@ def _step(
     amplitude, offset = bank_targets(clips.partials, clips.audio.mean(dim=1))
     with mixed_precision(latents.device, config.mixed_precision):
         raw_amplitude, raw_offset = head(nn.functional.pad(latents, (1, 1)))
-    losses = bank_loss(bank.ramp(raw_amplitude.float()), torch.tanh(raw_offset.float()), amplitude, offset)
+    compressed = bank.ramp(raw_amplitude.float())
+    losses = bank_loss(compressed, torch.tanh(raw_offset.float()), amplitude, offset)
+    tonal = clips.part != DRUMS
+    chroma = chroma_loss(compressed[tonal], clips.features[tonal, FEATURE_SLICES["harmonic"]])
     optimiser.zero_grad()
-    (losses[0] + 0.1 * losses[1]).backward()
+    (losses[0] + 0.1 * losses[1] + 0.5 * chroma).backward()
     nn.utils.clip_grad_norm_(head.parameters(), 1.0)
     optimiser.step()
-    return {"bank": float(losses[0].detach()), "offset": float(losses[1].detach())}
+    return {"bank": float(losses[0].detach()), "offset": float(losses[1].detach()), "chroma": float(chroma.detach())}
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The symbolic song that arrangement hands to rendering. Times are beats (quarter notes) from the song's first downbeat."""
+"""The symbolic song that arrangement hands to rendering. Times are beats (quarter notes) from the first downbeat."""
 
 from dataclasses import dataclass
 

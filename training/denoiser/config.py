@@ -54,7 +54,8 @@ class OptimiserConfig:
         gradient_clip: largest norm of the gradient.
         ema_decay: decay of the averaged weights.
         snr_gamma: largest signal-to-noise ratio that counts in the loss weight (min-SNR).
-        snr_weight_floor: least loss weight; a few-step sampler starts from pure noise, which min-SNR alone ignores.
+        snr_weight_floor: least loss weight below SNR 1; min-SNR alone ignores pure noise, where a sampler starts.
+        harmony_weight: weight of the auxiliary harmony loss.
     """
 
     learning_rate: float = 4e-4
@@ -64,7 +65,8 @@ class OptimiserConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     snr_gamma: float = 5.0
-    snr_weight_floor: float = 0.2
+    snr_weight_floor: float = 0.5
+    harmony_weight: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)

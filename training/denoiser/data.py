@@ -18,6 +18,7 @@ from training.denoiser.songs import LatentsError, LatentSong
 from training.denoiser.tasks import draw_hiding, hide
 
 SONG_START_SHARE = 0.1
+HARMONY_PARTS = (LAYOUT.chord.content, LAYOUT.key.content, LAYOUT.chord.flag)
 
 Floats = NDArray[np.float32]
 
@@ -33,6 +34,7 @@ class Batch:
         conditions: (batch, CONDITION_CHANNELS, frames) float32.
         style: (batch, styles) float32.
         generated: (batch, stems, frames) float32, 1 where the accompaniment is to be made, 0 where it is known.
+        harmony: (batch, 24 chord + 24 key + 1 flag, frames) float32, the song's own, whether given or hidden.
     """
 
     clean: Floats
@@ -41,6 +43,7 @@ class Batch:
     conditions: Floats
     style: Floats
     generated: Floats
+    harmony: Floats
 
 
 def make_batch(songs: Sequence[LatentSong], data: DataConfig, rng: np.random.Generator) -> Batch:
@@ -58,6 +61,7 @@ def make_batch(songs: Sequence[LatentSong], data: DataConfig, rng: np.random.Gen
     conditions = np.stack([song.packed[:, window] for song, window in windows]).astype(np.float32)
     vocal_curves = np.stack([song.vocal_curves[:, window] for song, window in windows]).astype(np.float32)
     clean = conditions[:, LAYOUT.known.content].copy()
+    harmony = np.concatenate([conditions[:, part] for part in HARMONY_PARTS], axis=1)
     _add_vocal_noise(conditions, data.vocal_noise, rng)
     hiding = draw_hiding(rng, count, frames)
     hide(conditions, vocal_curves, hiding)
@@ -71,6 +75,7 @@ def make_batch(songs: Sequence[LatentSong], data: DataConfig, rng: np.random.Gen
         conditions=conditions,
         style=style,
         generated=(~hiding.known).astype(np.float32),
+        harmony=harmony,
     )
 
 

@@ -126,6 +126,12 @@ class Denoiser(nn.Module):
         Returns:
             v, (batch, 192, frames).
         """
+        return self.with_features(x, timestep, conditions, style)[0]
+
+    def with_features(
+        self, x: Tensor, timestep: Tensor, conditions: Tensor, style: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return v, the context C (batch, X, frames / 2) and the bottleneck (batch, W3, frames / 4); see `forward`."""
         alpha_bar = self.alpha_bar[timestep.round().long().clamp(0, TIMESTEPS - 1)]
         time = timestep / TIMESTEPS
         embedding = self.embedding(timestep, style)  # (B, E)
@@ -137,12 +143,12 @@ class Denoiser(nn.Module):
         full = self._level(self.down_full, stream, embedding, contexts[0], flow, time)  # (B, W1, F)
         half = self._level(self.down_half, self.to_half(full), embedding, contexts[1], flow, time)  # (B, W2, F/2)
         hidden = self._level(self.bottleneck, self.to_quarter(half), embedding, contexts[2], flow, time)  # (B, W3, F/4)
-        hidden = hidden + self.self_alignment(hidden, hidden, alpha_bar)
-        hidden = torch.cat((self.from_quarter(hidden).repeat_interleave(2, dim=-1), half), dim=1)  # (B, 2 W2, F/2)
+        bottleneck = hidden + self.self_alignment(hidden, hidden, alpha_bar)
+        hidden = torch.cat((self.from_quarter(bottleneck).repeat_interleave(2, dim=-1), half), dim=1)  # (B, 2 W2, F/2)
         hidden = self._level(self.up_half, hidden, embedding, contexts[1], flow, time)
         hidden = torch.cat((self.from_half(hidden).repeat_interleave(2, dim=-1), full), dim=1)  # (B, 2 W1, F)
         hidden = self._level(self.up_full, hidden, embedding, contexts[0], flow, time)
-        return self.out(hidden)
+        return self.out(hidden), context, bottleneck
 
     def _context(self, stream: Tensor, conditions: Tensor, alpha_bar: Tensor) -> Tensor:
         """Return C (B, X, F/2): what the accompaniment finds in the vocal, beside the vocal of the same moment."""

@@ -13,6 +13,7 @@ from training.common.configs import config_from_table, config_to_table
 from training.common.ema import ExponentialMovingAverage
 from training.common.schedules import EarlyStopping
 from training.denoiser.config import DenoiserTraining, OptimiserConfig
+from training.denoiser.harmony import HarmonyHeads
 from training.denoiser.model import Denoiser, DenoiserConfig
 from training.denoiser.songs import LatentStatistics
 
@@ -25,8 +26,10 @@ class TrainingState:
 
     Attributes:
         network: the weights in training.
+        heads: the harmony heads beside it.
         average: their moving average.
         optimiser: AdamW with its moments.
+        heads_optimiser: that of the heads, apart, so that a training may take them up later.
         statistics: the normalisation of the latents.
         step: finished steps.
         elapsed_seconds: seconds of training, over all resumed runs.
@@ -34,8 +37,10 @@ class TrainingState:
     """
 
     network: Denoiser
+    heads: HarmonyHeads
     average: ExponentialMovingAverage[Denoiser]
     optimiser: torch.optim.Optimizer
+    heads_optimiser: torch.optim.Optimizer
     statistics: LatentStatistics
     step: int = 0
     elapsed_seconds: float = 0.0
@@ -46,10 +51,13 @@ def fresh_state(config: DenoiserTraining, statistics: LatentStatistics, device: 
     """Return the state before the first step, its weights drawn from the config's seed."""
     torch.manual_seed(config.run.seed)
     network = Denoiser(config.model).to(device)
+    heads = HarmonyHeads(config.model).to(device)
     return TrainingState(
         network=network,
+        heads=heads,
         average=ExponentialMovingAverage(network, config.optimiser.ema_decay),
         optimiser=make_optimiser(network, config.optimiser),
+        heads_optimiser=make_optimiser(heads, config.optimiser),
         statistics=statistics,
         stopping=EarlyStopping(config.run.patience),
     )
@@ -82,6 +90,8 @@ def save_last(directory: Path, state: TrainingState, config: DenoiserTraining) -
         "network": state.network.state_dict(),
         "average": state.average.state_dict(),
         "optimiser": state.optimiser.state_dict(),
+        "heads": state.heads.state_dict(),
+        "heads_optimiser": state.heads_optimiser.state_dict(),
         "stopping": {"best": state.stopping.best, "stale": state.stopping.stale},
     }
     save_checkpoint(directory / LAST, {**_facts(state, config), **moving})
@@ -123,6 +133,9 @@ def resume(directory: Path, state: TrainingState) -> bool:
         raise ValueError(f"{directory / LAST} is of another model size; begin anew in another folder") from error
     state.average.load_state_dict(payload["average"])
     state.optimiser.load_state_dict(payload["optimiser"])
+    if "heads" in payload:  # a training begun before there were heads takes them up fresh
+        state.heads.load_state_dict(payload["heads"])
+        state.heads_optimiser.load_state_dict(payload["heads_optimiser"])
     state.step, state.elapsed_seconds = int(payload["step"]), float(payload["elapsed_seconds"])
     state.stopping = EarlyStopping(state.stopping.patience, **payload["stopping"])
     return True

@@ -21,8 +21,8 @@ DROP_SHARES = {
     "vocal_latents": 0.05,
     "vocal_pitch": 0.05,
     "timeline": 0.03,
-    "chord": 0.70,
-    "key": 0.70,
+    "chord": 0.25,
+    "key": 0.50,
     "attention": 0.25,
     "position": 0.10,
 }

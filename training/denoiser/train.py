@@ -17,8 +17,9 @@ from training.common.progress import TrainingProgress
 from training.common.schedules import annealed_rate
 from training.denoiser.config import DenoiserTraining
 from training.denoiser.data import Batch, BatchStream
+from training.denoiser.harmony import DenoiserInTraining, harmony_loss
 from training.denoiser.model import parameter_count
-from training.denoiser.objective import training_tensors, weighted_loss, window_losses
+from training.denoiser.objective import training_tensors, v_errors, weighted_loss
 from training.denoiser.songs import LatentSong, LatentStatistics, hours, load_songs, load_statistics, split_songs
 from training.denoiser.state import TrainingState, fresh_state, resume, save_best, save_last, start_from_weights
 from training.denoiser.validation import (
@@ -98,7 +99,7 @@ def _opening_line(state: TrainingState, material: Material, resumed: bool) -> st
 def _run(
     config: DenoiserTraining, state: TrainingState, batches: Iterator[Batch], processes: Processes, report: "Report"
 ) -> None:
-    network = replicated(state.network, processes)
+    network = replicated(DenoiserInTraining(state.network, state.heads), processes)
     skipped = 0
     started = time.monotonic() - state.elapsed_seconds
     while True:
@@ -109,43 +110,61 @@ def _run(
         batch = next(batches)
         waited = time.monotonic() - waiting
         rate = _set_rate(config, state, fraction)
-        loss, finite = training_step(network, state, batch, config, processes.device)
+        losses, finite = training_step(network, state, batch, config, processes.device)
         skipped = 0 if finite else skipped + 1
         if skipped > LARGEST_SKIPPED_STEPS:
             raise FloatingPointError(f"the gradient was not finite for {skipped} steps; lower optimiser.learning_rate")
         state.step += 1
         state.elapsed_seconds = time.monotonic() - started
-        report.after_step(state, loss, rate, waited)
+        report.after_step(state, losses, rate, waited)
     report.at_end(state)
 
 
 def _set_rate(config: DenoiserTraining, state: TrainingState, fraction: float) -> float:
     rate = annealed_rate(config.optimiser.learning_rate, state.step, fraction, config.optimiser.warm_up_steps)
-    for group in state.optimiser.param_groups:
+    for group in (*state.optimiser.param_groups, *state.heads_optimiser.param_groups):
         group["lr"] = rate
     return rate
 
 
+@dataclass(frozen=True, slots=True)
+class StepLosses:
+    """The losses of one step, tensors on the device.
+
+    Attributes:
+        loss: the weighted v-loss.
+        harmony_from_context: chord and key read off the context C.
+        harmony_from_bottleneck: chord and key read off the bottleneck.
+    """
+
+    loss: torch.Tensor
+    harmony_from_context: torch.Tensor
+    harmony_from_bottleneck: torch.Tensor
+
+
 def training_step(
     network: nn.Module, state: TrainingState, batch: Batch, config: DenoiserTraining, device: torch.device
-) -> tuple[torch.Tensor, bool]:
-    """Take one step; return the loss (a tensor on the device) and whether the gradient was finite.
+) -> tuple[StepLosses, bool]:
+    """Take one step of `network`, a `DenoiserInTraining`; return its losses and whether the gradient was finite.
 
     A step whose gradient is not finite changes nothing.
     """
     settings = config.optimiser
     tensors = training_tensors(batch, device)
     with mixed_precision(device, config.run.mixed_precision):
-        losses = window_losses(network, tensors)
-    loss = weighted_loss(losses, tensors.alpha_bar, settings.snr_gamma, settings.snr_weight_floor)
-    loss.backward()
+        v, *readings = network(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
+    errors = v_errors(v, tensors)
+    loss = weighted_loss(errors, tensors.alpha_bar, settings.snr_gamma, settings.snr_weight_floor)
+    harmony = torch.stack([harmony_loss(logits, tensors.harmony) for logits in readings])
+    (loss + settings.harmony_weight * harmony.sum()).backward()
     norm = nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
     finite = bool(torch.isfinite(norm))
     if finite:
         state.optimiser.step()
+        state.heads_optimiser.step()
         state.average.update(state.network)
-    state.optimiser.zero_grad(set_to_none=True)
-    return loss.detach(), finite
+    network.zero_grad(set_to_none=True)
+    return StepLosses(loss.detach(), *harmony.detach()), finite
 
 
 class Report:
@@ -174,12 +193,12 @@ class Report:
         if self._writer is not None:
             self._writer.close()
 
-    def after_step(self, state: TrainingState, loss: torch.Tensor, rate: float, waited_seconds: float) -> None:
+    def after_step(self, state: TrainingState, losses: StepLosses, rate: float, waited_seconds: float) -> None:
         """Show, measure and save what is due after a step."""
         if self._writer is None:
             return
         if state.step % CURVE_EVERY_STEPS == 0:
-            self._curves(state, loss.item(), rate, waited_seconds)
+            self._curves(state, losses, rate, waited_seconds)
         if state.step % self._config.run.validate_every_steps == 0:
             self._validate(state)
         if time.monotonic() - self._saved_at >= 60.0 * self._config.run.checkpoint_minutes:
@@ -198,10 +217,13 @@ class Report:
         save_last(self._out, state, self._config)
         self._saved_at = time.monotonic()
 
-    def _curves(self, state: TrainingState, loss: float, rate: float, waited_seconds: float) -> None:
+    def _curves(self, state: TrainingState, losses: StepLosses, rate: float, waited_seconds: float) -> None:
         budget = self._config.budget
-        self._figures["loss"] = 0.9 * self._figures.get("loss", loss) + 0.1 * loss
-        self._scalars({"train/loss": loss, "train/learning_rate": rate, "train/waited_seconds": waited_seconds}, state)
+        values = {name: getattr(losses, name).item() for name in StepLosses.__slots__}
+        for name, value in values.items():
+            self._figures[name] = 0.9 * self._figures.get(name, value) + 0.1 * value
+        values |= {"learning_rate": rate, "waited_seconds": waited_seconds}
+        self._scalars({f"train/{name}": value for name, value in values.items()}, state)
         fraction = budget.fraction(state.step, state.elapsed_seconds)
         left = budget.seconds_left(state.step, state.elapsed_seconds)
         self._progress.update(fraction, state.step, left, self._figures)

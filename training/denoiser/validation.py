@@ -82,6 +82,7 @@ def _with_other_vocals(tensors: TrainingTensors) -> TrainingTensors:
         conditions,
         tensors.style,
         tensors.generated,
+        tensors.harmony,
     )
 
 
