@@ -12,6 +12,7 @@ from pathlib import Path
 from bridge.errors import UserError
 
 SESSION_FILE = "session.json"
+FULL_BELOW_BYTES = 1_000_000
 
 
 def check_output(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
@@ -67,11 +68,12 @@ def staged_folder(out: Path) -> Iterator[Path]:
         yield staging
         _take_place(staging, out)
     except BaseException as error:
+        problem = _write_problem(error, staging.parent) if isinstance(error, OSError) else None
         shutil.rmtree(staging, ignore_errors=True)
         for folder in made_parents:
             _remove_if_empty(folder)
-        if isinstance(error, OSError):
-            raise UserError(f"{out}: {_write_problem(error)}") from error
+        if problem is not None:
+            raise UserError(f"{out}: {problem}") from error
         raise
 
 
@@ -95,7 +97,8 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _write_problem(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
+def _write_problem(error: OSError, folder: Path) -> str:
+    """Return what is wrong in words; encoders do not always say that the disk is full, so it is asked."""
+    if error.errno == errno.ENOSPC or (folder.exists() and shutil.disk_usage(folder).free < FULL_BELOW_BYTES):
         return "the disk is full; free some room or choose another disk with -o"
     return f"cannot be written ({error.strerror or error}); free some room, or choose another place with -o"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from engine.conditions import (
     timeline_conditions,
     vocal_conditions,
 )
+from engine.features import features_of
 from engine.geometry import (
     ACCOMPANIMENT_CHANNELS,
     AUDIO_CHANNELS,
@@ -31,6 +32,8 @@ from engine.geometry import (
     STEMS,
     frames_covering,
 )
+from engine.harmoniser import harmonise
+from engine.harmony_tables import HarmonyTables
 from engine.manifest import SamplingFacts
 from engine.noise import latent_noise
 from engine.planner import Chunk, plan_windows
@@ -61,6 +64,10 @@ class Model(codec.CodecGraphs, Protocol):
     @property
     def sampling(self) -> SamplingFacts:
         """What the denoiser was trained for."""
+
+    @property
+    def harmony(self) -> HarmonyTables | None:
+        """What key and chords are read off a vocal with, if the bundle has it."""
 
     def denoise(self, x: Array, timestep: Array, conditions: Array, style: Array) -> Array:
         """Return v; see `engine.sampler.Denoise`."""
@@ -137,6 +144,7 @@ def accompany(
     span = Span.around(chunks)
     with timings.stage("encode"):
         heard = _hear(bundle, span.audio(vocal))
+        wish = _harmonised(bundle.harmony, vocal, heard, span, timeline, wish)
         latents, mask = _kept_latents(bundle, kept, new_stems, span)
         tell("encode", 1.0)
     with timings.stage("denoise"):
@@ -168,6 +176,22 @@ def _hear(bundle: Model, vocal: Array) -> _Heard:
     """Return what the conditions are made from, of the padded vocal."""
     encoded = codec.encode(bundle, vocal)
     return _Heard(_normalised(bundle, encoded.latents), encoded.pitch, encoded.curves)
+
+
+def _harmonised(
+    tables: HarmonyTables | None, vocal: Array, heard: _Heard, span: Span, timeline: Timeline, wish: Wish
+) -> Wish:
+    """Return the wish with key and chords read off the vocal where the user names none.
+
+    The whole vocal is read, whatever the span, so that a part made anew has the chords of the first take.
+    """
+    if tables is None or wish.chords or not wish.listen_for_chords:
+        return wish
+    frames = frames_covering(vocal.shape[-1])
+    heard_all = span.start == 0 and span.end >= frames
+    pitch = heard.vocal_pitch[:, :frames] if heard_all else features_of(vocal).pitch
+    harmony = harmonise(tables, pitch, timeline, key=wish.key)
+    return replace(wish, key=harmony.key, chords=harmony.chords) if harmony else wish
 
 
 def _kept_latents(bundle: Model, kept: Kept, new_stems: tuple[str, ...], span: Span) -> tuple[Array, NDArray[np.bool_]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.conditions import CONDITION_CHANNELS, CURVE_CHANNELS
 from engine.features import FEATURE_CHANNELS
 from engine.geometry import ACCOMPANIMENT_CHANNELS, LATENT_CHANNELS
+from engine.harmony_tables import HarmonyTables
 from engine.manifest import (
     GRAPH_NAMES,
     BundleError,
@@ -93,6 +94,11 @@ class Bundle:
     def sampling(self) -> SamplingFacts:
         """What the denoiser was trained for."""
         return self.manifest.sampling
+
+    @property
+    def harmony(self) -> HarmonyTables | None:
+        """What key and chords are read off a vocal with, if the bundle has it."""
+        return self.manifest.harmony
 
     def denoise(self, x: Array, timestep: Array, conditions: Array, style: Array) -> Array:
         """Return v (batch, 192, frames); see `engine.sampler.Denoise` for the arguments."""

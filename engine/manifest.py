@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine import geometry
 from engine.conditions import layout_as_dict
+from engine.harmony_tables import HarmonyTables
 from engine.planner import MIN_WINDOW_FRAMES, PAST_FRAMES, plan_windows
 from engine.sampler import check_guidance_scale
 from engine.schedule import COSINE_OFFSET, MAX_BETA, TIMESTEPS, timestep_pairs
@@ -85,6 +86,7 @@ class Manifest:
         latent_std: (64,) float32, above 0, then divided by.
         training: facts about the training, for people to read.
         sha256: file name to checksum.
+        harmony: what key and chords are read off a vocal with, if the bundle has it.
     """
 
     codec: CodecFacts
@@ -93,6 +95,7 @@ class Manifest:
     latent_std: NDArray[np.float32]
     training: Mapping[str, Any]
     sha256: Mapping[str, str]
+    harmony: HarmonyTables | None = None
 
 
 def agreed_facts() -> dict[str, Any]:
@@ -126,6 +129,7 @@ def write_manifest(
     latent_std: Sequence[float] | NDArray[np.floating],
     sampling: SamplingFacts | None = None,
     training: Mapping[str, Any] | None = None,
+    harmony: HarmonyTables | None = None,
 ) -> Path:
     """Write `folder`'s manifest over the graphs that lie in it, and return its path.
 
@@ -144,6 +148,7 @@ def write_manifest(
         "latent_std": [float(value) for value in latent_std],
         "training": _plain(training or {}),
         "files": {name: _file_facts(folder / name) for name in GRAPH_NAMES},
+        **({"harmony": harmony.to_dict()} if harmony else {}),
     }
     path = folder / MANIFEST_NAME
     path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -172,6 +177,7 @@ def read_manifest(folder: Path) -> Manifest:
             *_statistics(facts["latent_mean"], facts["latent_std"]),
             facts["training"],
             {name: str(facts["files"][name]["sha256"]) for name in GRAPH_NAMES},
+            HarmonyTables.from_dict(facts["harmony"]) if "harmony" in facts else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: field missing or wrong ({error}); export or download the bundle again") from error

@@ -24,10 +24,11 @@ class Wish:
 
     Attributes:
         style: one of `engine.styles.STYLES`, or None to leave it to the model.
-        key: the song's key, if known.
+        key: the song's key, if known; else it is read off the vocal.
         arousal: wanted energy in [0, 1], or None to follow the vocal's.
         focus: wanted steadiness in [0, 1], or None to follow the vocal's.
-        chords: the song's chords, if known.
+        chords: the song's chords, if known; else they are read off the vocal.
+        listen_for_chords: whether key and chords may be read off the vocal, where the bundle can.
         steps: steps of the sampler, 1 to 800.
         guidance_scale: how closely vocal, chords, key and style are followed; 1 takes half the time.
         seed: 0 to 2**64 - 1; another seed is another take.
@@ -42,6 +43,7 @@ class Wish:
     arousal: float | None = None
     focus: float | None = None
     chords: tuple[ChordSpan, ...] = ()
+    listen_for_chords: bool = True
     steps: int = 4
     guidance_scale: float = 2.0
     seed: int = 0

@@ -1,10 +1,12 @@
 """Trained weights to a bundle: `python -m export --codec CHECKPOINT --denoiser CHECKPOINT --out FOLDER`."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from engine.bundle import BundleError, SamplingFacts
+from engine.harmony_tables import HarmonyTables
 from export.codec import load_codec
 from export.denoiser import denoiser_plan, load_denoiser
 from export.oobleck import load_oobleck
@@ -23,7 +25,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--steps", type=int, default=SamplingFacts().steps, help="sampler steps that suit it")
     parser.add_argument("--guidance", type=float, default=SamplingFacts().guidance_scale, help="guidance that suits it")
+    parser.add_argument("--harmony", type=Path, help="JSON file of training.harmony: chords are read off the vocal")
     return parser.parse_args()
+
+
+def read_harmony(path: Path) -> HarmonyTables:
+    """Return the tables in the file `path`.
+
+    Raises:
+        ValueError: it is missing or holds no tables.
+    """
+    try:
+        return HarmonyTables.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: no harmony tables ({error}); make them with python -m training.harmony") from error
 
 
 def main() -> int:
@@ -32,9 +47,11 @@ def main() -> int:
     try:
         sampling = SamplingFacts(steps=options.steps, guidance_scale=options.guidance)
         network, training, payload = load_denoiser(options.denoiser)
+        harmony = read_harmony(options.harmony) if options.harmony else None
         codec = load_codec(options.codec) if options.codec else load_oobleck(options.oobleck)
         mean, std = payload["latent_mean"].numpy(), payload["latent_std"].numpy()
-        write_bundle(options.out, codec, denoiser_plan(network), mean, std, sampling, {"denoiser": training})
+        facts = {"denoiser": training}
+        write_bundle(options.out, codec, denoiser_plan(network), mean, std, sampling, facts, harmony=harmony)
     except (ValueError, CheckpointError, BundleError, ParityError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bundle import SamplingFacts, write_manifest
+from engine.harmony_tables import HarmonyTables
 from engine.manifest import GRAPH_NAMES, MANIFEST_NAME
 from export.codec import CodecExport
 from export.graphs import GraphPlan, export_graph, round_weights
@@ -26,6 +27,7 @@ def write_bundle(
     sampling: SamplingFacts,
     training: Mapping[str, Any],
     say: Callable[[str], None] = print,
+    harmony: HarmonyTables | None = None,
 ) -> tuple[Parity, ...]:
     """Export codec and denoiser to the folder `out`, with a manifest; return how far each output is from torch.
 
@@ -38,6 +40,7 @@ def write_bundle(
         sampling: what the denoiser was trained for.
         training: facts for people to read, besides the codec's.
         say: told one line for each graph and output.
+        harmony: what the engine reads key and chords off a vocal with; None leaves that out.
 
     Raises:
         ParityError: a graph does not give what torch gives; `out` is left as it was.
@@ -50,7 +53,7 @@ def write_bundle(
         ]
         require(parities)
         facts = {"codec": codec.training, **training}
-        write_manifest(folder, codec.facts, latent_mean, latent_std, sampling, facts)
+        write_manifest(folder, codec.facts, latent_mean, latent_std, sampling, facts, harmony)
         out.mkdir(exist_ok=True)
         for file in (*GRAPH_NAMES, MANIFEST_NAME):
             (folder / file).replace(out / file)

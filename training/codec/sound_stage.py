@@ -9,14 +9,23 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.codec import NETWORK_LOOKAHEAD_FRAMES
-from engine.geometry import LATENT_HOP_SAMPLES, SPECTRA_PER_FRAME, SPECTRUM_BINS
+from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ, SPECTRA_PER_FRAME, SPECTRUM_BINS
 from engine.metrics import strongest_pitch_class_count
 from training.codec.config import CodecTrainingConfig
 from training.codec.data import Clips, PreparedSongs, prefetched
 from training.codec.decoder import Decoder, SpectrumParts
 from training.codec.discriminators import Discriminators, discriminator_loss, generator_losses
 from training.codec.features_stage import frozen_encoder
-from training.codec.losses import STFT_WINDOWS, SoundLosses, bank_loss, bank_targets, left_right, mid_side, stft_loss
+from training.codec.losses import (
+    STFT_WINDOWS,
+    SoundLosses,
+    bank_loss,
+    bank_targets,
+    left_right,
+    mid_side,
+    stft_loss,
+    stft_magnitude,
+)
 from training.codec.partials_stage import CHECKPOINT as PARTIALS_CHECKPOINT
 from training.codec.partials_stage import noisy_latents
 from training.codec.synthesis import inverse_stft
@@ -189,6 +198,13 @@ def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: Summ
             pairs = zip(target[chosen].cpu().numpy(), estimate[chosen].cpu().numpy(), strict=True)
             counts = [strongest_pitch_class_count(reference, made) for reference, made in pairs]
             figures[f"{name} pitch"] = sum(c.right for c in counts) / max(1, sum(c.frames for c in counts))
-        both = torch.cat([target[chosen][0], estimate[chosen][0]], dim=1).mean(dim=0)
-        writer.add_audio(f"sound/{name}, original then decoded", both.clamp(-1, 1), training.step, 44_100)
+        both = torch.cat([target[chosen][0], estimate[chosen][0]], dim=1).mean(dim=0).cpu()
+        writer.add_audio(f"sound/{name}, original then decoded", both.clamp(-1, 1), training.step, SAMPLE_RATE_HZ)
+        writer.add_image(f"sound/{name}, 0 to 2.7 kHz, original then decoded", spectrogram(both), training.step)
     return figures
+
+
+def spectrogram(mid: Tensor, bins: int = 256) -> Tensor:
+    """Return a picture (1, bins, frames) in [0, 1] of (samples,), low notes at the bottom: pitch shows only there."""
+    decibels = 20 * torch.log10(stft_magnitude(mid[None], 4_096, 1_024)[0, :bins] + 1e-5)
+    return (1 + decibels / 100).clamp(0, 1).flip(0)[None]

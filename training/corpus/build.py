@@ -126,12 +126,18 @@ def render_all(
 
 
 def build(
-    config: CorpusConfig, data_dir: Path | None, out_dir: Path, workers: int = 2, first: int | None = None
+    config: CorpusConfig,
+    data_dir: Path | None,
+    out_dir: Path,
+    workers: int = 2,
+    first: int | None = None,
+    split: str | None = None,
 ) -> int:
-    """Render what `out_dir` does not hold yet; return the number of songs rendered now."""
+    """Render what `out_dir` does not hold yet, of one split or of all; return the number of songs rendered now."""
     console = Console(stderr=True)
     out_dir.mkdir(parents=True, exist_ok=True)
-    recipes = mixed_order(list_recipes(data_dir, config.songs, config.seed), config.seed)[:first]
+    listed = [recipe for recipe in list_recipes(data_dir, config.songs, config.seed) if split in (None, recipe.split)]
+    recipes = mixed_order(listed, config.seed)[:first]
     waiting = [recipe for recipe in recipes if not is_finished(out_dir / recipe.id)]
     console.print(f"{len(recipes)} songs, {len(recipes) - len(waiting)} there already; voices are analysed once")
     company = hire(data_dir, out_dir / VOICE_CACHE_FOLDER, config.shares())
@@ -163,6 +169,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="where the song folders go")
     parser.add_argument("--songs", type=int, default=None, help="instead of the configuration's number of songs")
     parser.add_argument("--first", type=int, default=None, help="render only the first so many of them")
+    parser.add_argument("--split", choices=("train", "validation", "test"), help="render only the songs of this split")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     return parser.parse_args(arguments)
 
@@ -175,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.songs is not None:
             changes: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
             config = CorpusConfig(**{**changes, "songs": options.songs})
-        build(config, options.data, options.out, options.workers, options.first)
+        build(config, options.data, options.out, options.workers, options.first, options.split)
     except (ValueError, OSError, RenderError) as error:
         print(f"corpus: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,208 @@
+"""Key and chords read off a vocal: a hidden Markov model of chords, whose statistics are relative to the key.
+
+Simon, Morris and Basu (2008), *MySong: automatic accompaniment generation for vocal melodies*, with three changes: the
+pitch classes come as chroma with a voicing rather than as notes, chords change on bars and half bars rather than on
+bars alone (and by statistics of their own on each), and the key is chosen by the summed likelihood of all chord
+sequences in it, with a key profile (Temperley 2007) beside it.
+
+A pure function of the frames given: a prefix of the vocal has a harmony too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ
+from engine.harmony import KEYS, PITCH_CLASSES, ChordSpan, Key
+from engine.harmony_tables import MODES, Floats, HarmonyTables
+from engine.timeline import Timeline
+
+LONG_BAR_BEATS = 4.0
+_PITCH_CHANNELS = PITCH_CLASSES + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Harmony:
+    """What was read off a vocal.
+
+    Attributes:
+        key: the song's key.
+        confidence: the key's share of the likelihood of all 24, in [0, 1]; 1 for a key that was given.
+        chords: spans that follow each other without a gap.
+    """
+
+    key: Key
+    confidence: float
+    chords: tuple[ChordSpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The stretches of a song in which a chord may not change.
+
+    Attributes:
+        borders: (units + 1,) beats at which units start, and the last one's end.
+        begins_bar: (units,) whether a unit starts on a bar line.
+    """
+
+    borders: Floats
+    begins_bar: NDArray[np.bool_]
+
+    def of_beats(self, beats: Floats) -> NDArray[np.intp]:
+        """Return the unit that each of `beats` lies in, or the nearest one."""
+        return np.clip(np.searchsorted(self.borders, beats, side="right") - 1, 0, len(self.begins_bar) - 1)
+
+
+def harmonise(
+    tables: HarmonyTables, pitch: NDArray[np.float32], timeline: Timeline, start_frame: int = 0, key: Key | None = None
+) -> Harmony | None:
+    """Return key and chords that suit a vocal.
+
+    Args:
+        tables: statistics of songs.
+        pitch: (14, frames) chroma that sums to the voicing, voicing and energy: `engine.vocal_pitch`.
+        timeline: the song's tempos and time signatures.
+        start_frame: the song's latent frame that column 0 is.
+        key: the key, if known.
+
+    Returns:
+        Chords from the start of the unit that the first frame lies in to the end of the last frame's; where nothing is
+        sung they go on as songs do. None if no frame is voiced.
+
+    Raises:
+        ValueError: `pitch` is not (14, frames).
+    """
+    if pitch.ndim != 2 or pitch.shape[0] != _PITCH_CHANNELS:
+        raise ValueError(f"pitch has shape {pitch.shape}, expected ({_PITCH_CHANNELS}, frames)")
+    if not pitch[:PITCH_CLASSES].any():
+        return None
+    beats = frame_beats(timeline, start_frame, pitch.shape[1])
+    units = harmonic_units(timeline, float(beats[0]), float(beats[-1]))
+    sung = sung_beats(pitch, timeline, beats, units, tables.beat_accent)
+    likelihoods = _unit_likelihoods(tables, sung)
+    confidence = 1.0
+    if key is None:
+        scores = _key_scores(tables, sung, likelihoods, units.begins_bar)
+        index = int(scores.argmax())
+        key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
+    mode = int(key.minor)
+    path = _best_path(tables.first[mode], tables.transition[mode], likelihoods[:, mode, key.tonic], units.begins_bar)
+    return Harmony(key, confidence, _spans(tables, key, path, units))
+
+
+def frame_beats(timeline: Timeline, start_frame: int, frames: int) -> Floats:
+    """Return the beat at the middle sample of each latent frame."""
+    starts = np.arange(start_frame, start_frame + frames, dtype=np.int64) * LATENT_HOP_SAMPLES
+    return timeline.beats_at_samples(starts + LATENT_HOP_SAMPLES // 2)
+
+
+def harmonic_units(timeline: Timeline, first_beat: float, last_beat: float) -> Units:
+    """Return the units from the one of `first_beat` to the one of `last_beat`.
+
+    A bar of four quarter notes or more falls into parts of two (4/4: half bars) or, where it is a multiple of three,
+    of three (12/8); every other bar is one unit.
+    """
+    borders: list[float] = []
+    begins_bar: list[bool] = []
+    start = timeline.beat_at_bar(timeline.bar_at_beat(first_beat))
+    while start <= last_beat:
+        length = timeline.beats_per_bar_at(start)
+        count = _units_in_bar(length)
+        borders += [start + length * part / count for part in range(count)]
+        begins_bar += [part == 0 for part in range(count)]
+        start += length
+    edges = np.array([*borders, start])
+    first, last = np.searchsorted(edges, (first_beat, last_beat), side="right") - 1
+    return Units(edges[first : last + 2], np.array(begins_bar)[first : last + 1])
+
+
+def sung_beats(
+    pitch: NDArray[np.float32], timeline: Timeline, beats: Floats, units: Units, beat_accent: float
+) -> Floats:
+    """Return how many beats of each pitch class are sung in each unit, (units, 12), its accents counted in.
+
+    Args:
+        pitch: (14, frames).
+        timeline: the song's.
+        beats: (frames,) the frames' middles.
+        units: the song's.
+        beat_accent: how much more the first half of a beat counts.
+    """
+    beats_a_frame = timeline.bpms_at_beats(beats) / 60.0 / LATENT_RATE_HZ
+    weights = beats_a_frame * (1.0 + beat_accent * (beats % 1.0 < 0.5))
+    sung = np.zeros((len(units.begins_bar), PITCH_CLASSES))
+    np.add.at(sung, units.of_beats(beats), (pitch[:PITCH_CLASSES] * weights).T)
+    return sung
+
+
+def _units_in_bar(beats: float) -> int:
+    """Return into how many units a bar of `beats` quarter notes falls."""
+    if beats < LONG_BAR_BEATS:
+        return 1
+    part = next((part for part in (3, 2) if beats % part == 0), beats)
+    return int(beats // part)
+
+
+def _unit_likelihoods(tables: HarmonyTables, sung: Floats) -> Floats:
+    """Return log likelihoods (units, 2 modes, 12 tonics, states) of what is sung: a key is a rotation of chroma."""
+    relative = sung[:, (np.arange(PITCH_CLASSES)[:, None] + np.arange(PITCH_CLASSES)) % PITCH_CLASSES]
+    logs = np.log(tables.emission).reshape(-1, PITCH_CLASSES)
+    products = tables.evidence * relative.reshape(-1, PITCH_CLASSES) @ logs.T
+    by_mode = products.reshape(len(sung), PITCH_CLASSES, len(MODES), len(tables.states))
+    return np.ascontiguousarray(by_mode.transpose(0, 2, 1, 3))
+
+
+def _key_scores(tables: HarmonyTables, sung: Floats, likelihoods: Floats, begins_bar: NDArray[np.bool_]) -> Floats:
+    """Return the log likelihood of each of the 24 keys: the forward algorithm in all keys at once."""
+    peaks = likelihoods.max(axis=3)
+    emitted = np.exp(likelihoods - peaks[..., None])
+    scores = np.log(tables.mode_prior)[:, None] + peaks.sum(axis=0)
+    forward = tables.first[:, None] * emitted[0]
+    for unit in range(len(sung)):
+        if unit:
+            forward = forward @ tables.transition[:, int(begins_bar[unit])] * emitted[unit]
+        total = forward.sum(axis=2)
+        scores += np.log(total)
+        forward /= total[..., None]
+    total_sung = sung.sum(axis=0)
+    rotated = np.stack([np.roll(total_sung, -tonic) for tonic in range(PITCH_CLASSES)])
+    profile = np.log(tables.key_profile) @ rotated.T
+    return (scores + tables.key_weight * tables.evidence * profile).reshape(KEYS)
+
+
+def _best_path(
+    first: Floats, transition: Floats, likelihoods: Floats, begins_bar: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """Return the most likely state of each unit (Viterbi).
+
+    Args:
+        first: (states,) probability of the first one.
+        transition: (2, states, states) within a bar and into a bar.
+        likelihoods: (units, states) logs.
+        begins_bar: (units,).
+    """
+    steps = np.log(transition)
+    score = np.log(first) + likelihoods[0]
+    came_from = np.zeros(likelihoods.shape, dtype=np.intp)
+    for unit in range(1, len(likelihoods)):
+        options = score[:, None] + steps[int(begins_bar[unit])]
+        came_from[unit] = options.argmax(axis=0)
+        score = options.max(axis=0) + likelihoods[unit]
+    path = np.zeros(len(likelihoods), dtype=np.intp)
+    path[-1] = score.argmax()
+    for unit in range(len(likelihoods) - 1, 0, -1):
+        path[unit - 1] = came_from[unit, path[unit]]
+    return path
+
+
+def _spans(tables: HarmonyTables, key: Key, path: NDArray[np.intp], units: Units) -> tuple[ChordSpan, ...]:
+    """Return the path as spans, neighbouring units of one chord joined."""
+    changes = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
+    return tuple(
+        ChordSpan(float(units.borders[start]), float(units.borders[end]), tables.states[path[start]].chord_in(key.tonic))
+        for start, end in pairwise(changes)
+    )
