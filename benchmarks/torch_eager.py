@@ -30,6 +30,7 @@ class EagerBundle:
         self.latent_mean = np.zeros(LATENT_CHANNELS, np.float32)
         self.latent_std = np.ones(LATENT_CHANNELS, np.float32)
         self.sampling = SamplingFacts()
+        self.harmony = None
 
     def denoise(self, x: Array, timestep: Array, conditions: Array, style: Array) -> Array:
         """Return v (batch, 192, frames)."""

@@ -6,7 +6,7 @@ zero-phase spectrum; the inverse transform is numpy's.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ from engine.spectra import Array, hann
 PIECE_FRAMES = 16
 DECODER_LOOKAHEAD_FRAMES = 2  # one in the network, one for the overlap of the inverse transform
 NETWORK_LOOKAHEAD_FRAMES = 1
+_ENCODER_PIECE_SAMPLES = 256 * LATENT_HOP_SAMPLES  # bounds the memory of a long song
 _OVERLAP_GAIN = 1.5  # squared Hann windows at a quarter of their length add up to this
 _EDGE_SAMPLES = SPECTRUM_WINDOW_SAMPLES // 2 - SPECTRUM_HOP_SAMPLES // 2
 _NOISE_SEED = 0x6E6F6973
@@ -105,8 +106,13 @@ def encode(graphs: CodecGraphs, audio: Array) -> Encoded:
     """
     samples = audio.shape[1]
     padding = frames_covering(samples) * LATENT_HOP_SAMPLES - samples + LOOKAHEAD_SAMPLES
-    encoded, _ = encode_step(graphs, np.pad(audio, ((0, 0), (0, padding))), EncoderState.initial(graphs))
-    return encoded
+    padded = np.pad(audio, ((0, 0), (0, padding)))
+    state, pieces = EncoderState.initial(graphs), []
+    for first in range(0, padded.shape[1], _ENCODER_PIECE_SAMPLES):
+        piece, state = encode_step(graphs, padded[:, first : first + _ENCODER_PIECE_SAMPLES], state)
+        pieces.append(piece)
+    names = [field.name for field in fields(Encoded)]
+    return Encoded(*(np.concatenate([getattr(piece, name) for piece in pieces], axis=1) for name in names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Simon, Morris and Basu (2008), *MySong: automatic accompaniment generation for vocal melodies*, with three changes: the
 pitch classes come as chroma with a voicing rather than as notes, chords change on bars and half bars rather than on
-bars alone (and by statistics of their own on each), and the key is chosen by the summed likelihood of all chord
-sequences in it, with a key profile (Temperley 2007) beside it.
+bars alone (and by statistics of their own on each), and the key is the one with the highest summed likelihood of all
+chord sequences in it. (A key profile as in Temperley 2007 beside it found fewer keys: the emissions say the same.)
 
 A pure function of the frames given: a prefix of the vocal has a harmony too.
 """
@@ -86,7 +86,7 @@ def harmonise(
     likelihoods = _unit_likelihoods(tables, sung)
     confidence = 1.0
     if key is None:
-        scores = _key_scores(tables, sung, likelihoods, units.begins_bar)
+        scores = _key_scores(tables, likelihoods, units.begins_bar)
         index = int(scores.argmax())
         key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
     mode = int(key.minor)
@@ -156,22 +156,19 @@ def _unit_likelihoods(tables: HarmonyTables, sung: Floats) -> Floats:
     return np.ascontiguousarray(by_mode.transpose(0, 2, 1, 3))
 
 
-def _key_scores(tables: HarmonyTables, sung: Floats, likelihoods: Floats, begins_bar: NDArray[np.bool_]) -> Floats:
+def _key_scores(tables: HarmonyTables, likelihoods: Floats, begins_bar: NDArray[np.bool_]) -> Floats:
     """Return the log likelihood of each of the 24 keys: the forward algorithm in all keys at once."""
     peaks = likelihoods.max(axis=3)
     emitted = np.exp(likelihoods - peaks[..., None])
     scores = np.log(tables.mode_prior)[:, None] + peaks.sum(axis=0)
     forward = tables.first[:, None] * emitted[0]
-    for unit in range(len(sung)):
+    for unit in range(len(likelihoods)):
         if unit:
             forward = forward @ tables.transition[:, int(begins_bar[unit])] * emitted[unit]
         total = forward.sum(axis=2)
         scores += np.log(total)
         forward /= total[..., None]
-    total_sung = sung.sum(axis=0)
-    rotated = np.stack([np.roll(total_sung, -tonic) for tonic in range(PITCH_CLASSES)])
-    profile = np.log(tables.key_profile) @ rotated.T
-    return (scores + tables.key_weight * tables.evidence * profile).reshape(KEYS)
+    return scores.reshape(KEYS)
 
 
 def _best_path(
@@ -202,7 +199,6 @@ def _best_path(
 def _spans(tables: HarmonyTables, key: Key, path: NDArray[np.intp], units: Units) -> tuple[ChordSpan, ...]:
     """Return the path as spans, neighbouring units of one chord joined."""
     changes = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
-    return tuple(
-        ChordSpan(float(units.borders[start]), float(units.borders[end]), tables.states[path[start]].chord_in(key.tonic))
-        for start, end in pairwise(changes)
-    )
+    beats = units.borders[changes].tolist()
+    chords = [tables.states[path[start]].chord_in(key.tonic) for start in changes[:-1]]
+    return tuple(ChordSpan(start, end, chord) for (start, end), chord in zip(pairwise(beats), chords, strict=True))

@@ -14,8 +14,8 @@ from engine.harmony import PITCH_CLASSES, Chord
 MODES = ("major", "minor")
 NOTE_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 SUM_TOLERANCE = 1e-3
-_PROBABILITIES = ("mode_prior", "first", "transition", "emission", "key_profile")
-_WEIGHTS = ("evidence", "beat_accent", "key_weight")
+_PROBABILITIES = ("mode_prior", "first", "transition", "emission")
+_WEIGHTS = ("evidence", "beat_accent")
 
 Floats = NDArray[np.float64]
 
@@ -69,10 +69,8 @@ class HarmonyTables:
         first: (2, states) probability of a song's first chord.
         transition: (2, 2, states, states) mode, whether the unit begins a bar, from chord, to chord.
         emission: (2, states, 12) probability of each sung pitch class, from the tonic up, while a chord sounds.
-        key_profile: (2, 12) probability of each sung pitch class in the key, whatever the chord.
         evidence: how many independent notes a sung beat counts for when chords are chosen, above 0.
         beat_accent: how much more the first half of a beat counts, at least 0.
-        key_weight: how much `key_profile` adds when the key is chosen, at least 0.
 
     Raises:
         ValueError: a shape, a sum or a number is wrong.
@@ -83,10 +81,8 @@ class HarmonyTables:
     first: Floats
     transition: Floats
     emission: Floats
-    key_profile: Floats
     evidence: float
     beat_accent: float
-    key_weight: float
 
     def __post_init__(self) -> None:
         """Check shapes, sums and weights."""
@@ -96,7 +92,6 @@ class HarmonyTables:
             "first": (modes, count),
             "transition": (modes, 2, count, count),
             "emission": (modes, count, PITCH_CLASSES),
-            "key_profile": (modes, PITCH_CLASSES),
         }
         if not count or len(set(self.states)) != count:
             raise ValueError("harmony states must be at least one and all different; estimate the tables again")
@@ -123,7 +118,8 @@ class HarmonyTables:
         try:
             states = tuple(ChordState.parse(name) for name in facts["states"])
             tables = {name: np.array(_as_numbers(facts[name]), dtype=np.float64) for name in _PROBABILITIES}
-            return cls(states, **tables, **{name: float(facts[name]) for name in _WEIGHTS})
+            weights = {name: float(facts[name]) for name in _WEIGHTS}
+            return cls(states=states, **tables, **weights)  # type: ignore[arg-type]
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"harmony tables: field missing or wrong ({error})") from error
 

@@ -48,7 +48,7 @@ def write_songs(directory: Path, count: int, frames: int, seed: int = 0) -> None
         bpm = float(rng.integers(60, 180))
         factors = np.repeat(rng.standard_normal((FACTORS, -(-frames // 16))), 16, axis=1)[:, :frames]
         vocal, grid = singing @ factors, timeline_conditions(Timeline.constant(bpm), 0, frames)[:6]
-        stems = mixing @ np.concatenate([2.0 * factors, grid])
+        stems = mixing @ np.concatenate([3.0 * factors, 0.5 * grid])
         pitch = np.zeros((14, frames))
         pitch[index % 12] = pitch[12] = 1.0
         np.savez(

@@ -13,6 +13,7 @@ from training.denoiser.data import Batch, BatchStream, batch_generator, make_bat
 from training.denoiser.songs import LatentsError, LatentSong, load_song, load_songs, load_statistics, split_songs
 from training.denoiser.tasks import (
     CONTINUE,
+    DROP_SHARES,
     FILL,
     FULLY_VISIBLE_SHARE,
     GENERATE,
@@ -136,7 +137,9 @@ def test_dropped_conditions_are_the_samplers_unconditional() -> None:
     hiding = draw_hiding(np.random.default_rng(0), 4000, FRAMES)
     followed = np.stack([hiding.dropped[name] for name in FOLLOWED_GROUPS] + [hiding.style_dropped])
     assert followed.all(axis=0).mean() == pytest.approx(UNCONDITIONAL_SHARE, abs=0.02)
-    assert hiding.dropped["chord"].mean() == pytest.approx(0.73, abs=0.03)
+    for name in FOLLOWED_GROUPS:
+        expected = UNCONDITIONAL_SHARE + (1.0 - UNCONDITIONAL_SHARE) * DROP_SHARES[name]
+        assert hiding.dropped[name].mean() == pytest.approx(expected, abs=0.03)
     assert hiding.dropped["timeline"].mean() < 0.06
     assert (hiding.visible_end == FRAMES).mean() == pytest.approx(FULLY_VISIBLE_SHARE, abs=0.04)
     early = (hiding.visible_end < FRAMES) & (hiding.task == CONTINUE)

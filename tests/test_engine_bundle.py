@@ -14,6 +14,7 @@ from engine.conditions import CONDITION_CHANNELS
 from engine.features import FEATURE_CHANNELS
 from engine.runtime import Graph, GraphError, ProviderError
 from engine.styles import STYLES
+from tests.harmony_support import rule_tables
 
 Shape = list[int | str]
 CODEC = CodecFacts("test", 2, 1, {"width": np.int64(8)})
@@ -98,6 +99,17 @@ def test_a_bundle_comes_back_as_written(folder: Path) -> None:
     assert bundle.manifest.training == {"steps": 12, "loss": 0.5}
     np.testing.assert_array_equal(bundle.latent_std, np.full(64, 2.0, np.float32))
     np.testing.assert_array_equal(bundle.latent_mean, np.zeros(64, np.float32))
+
+
+def test_a_bundle_has_harmony_tables_where_they_were_given(folder: Path) -> None:
+    assert Bundle.load(folder, threads=1).harmony is None
+    write_manifest(folder, CODEC, np.zeros(64), np.ones(64), harmony=rule_tables())
+    harmony = Bundle.load(folder, threads=1).harmony
+    assert harmony is not None
+    assert harmony.to_dict() == rule_tables().to_dict()
+    edit(folder, lambda facts: facts["harmony"].update(first=facts["harmony"]["first"][:1]))
+    with pytest.raises(BundleError, match=r"manifest\.json: .*harmony first has shape"):
+        Bundle.load(folder)
 
 
 def test_its_graphs_run_for_any_batch_and_length(folder: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +37,14 @@ class Settings:
         richer_states: chords besides the 24 triads, the most common ones.
         evidence: see `HarmonyTables`.
         beat_accent: see `HarmonyTables`.
-        key_weight: see `HarmonyTables`.
         emission_beats: sung beats that the pooled emission is worth beside a chord's own.
         transition_units: transitions that the pooled ones are worth beside a chord's own.
     """
 
-    richer_states: int = 8
+    richer_states: int = 12
     evidence: float = 1.0
     beat_accent: float = 0.5
-    key_weight: float = 0.5
-    emission_beats: float = 20.0
+    emission_beats: float = 5.0
     transition_units: float = 10.0
 
 
@@ -123,14 +121,14 @@ def state_of(chord: Chord, key: Key, states: Sequence[ChordState]) -> int:
 
 def chosen_states(songs: Iterable[Song], richer: int) -> tuple[ChordState, ...]:
     """Return all triads and the `richer` most common other chords."""
-    beats: Counter[ChordState] = Counter()
+    beats: defaultdict[ChordState, float] = defaultdict(float)
     for song in songs:
         for span in song.chords:
             if span.chord.root >= 0:
                 degree = (span.chord.root - song.key.tonic) % PITCH_CLASSES
                 beats[ChordState(degree, nearest_quality(span.chord))] += span.end_beat - span.start_beat
-    common = [state for state, _ in beats.most_common() if state.quality in RICHER_QUALITIES]
-    return TRIADS + tuple(common[:richer])
+    others = [state for state in beats if state.quality in RICHER_QUALITIES]
+    return TRIADS + tuple(sorted(others, key=lambda state: -beats[state])[:richer])
 
 
 def estimate(songs: Sequence[Song], settings: Settings) -> HarmonyTables:
@@ -158,10 +156,8 @@ def estimate(songs: Sequence[Song], settings: Settings) -> HarmonyTables:
         _smoothed(first, common, settings.transition_units),
         _smoothed(moves, _pooled_moves(moves, common), settings.transition_units),
         _smoothed(sung_with, _pooled_emission(sung_with, states), settings.emission_beats),
-        _shares(sung_with.sum(axis=1) + 1.0),
         settings.evidence,
         settings.beat_accent,
-        settings.key_weight,
     )
 
 

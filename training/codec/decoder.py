@@ -2,7 +2,7 @@
 
 | source | what it makes | outputs a hop |
 | --- | --- | --- |
-| oscillator bank | steady partials: amplitude, offset, pan | 270 x 2 + 24 |
+| oscillator bank | steady partials: amplitude and offset (from the partials' head), pan | 270 x 2 + 24 |
 | learned bins | onsets and drums: magnitude and phase of each bin (the way of Vocos), pan | 1025 x 2 + 24 |
 | shaped noise | breath, cymbals, tails: levels of mid and side by mel band, on noise given from outside | 64 + 32 |
 
@@ -35,11 +35,11 @@ _SILENT_LOG = -7.0  # about -60 dB: where the learned and the noise levels start
 class DecoderConfig:
     """Sizes of the decoder. A frame waits for one latent after its own, as `engine.codec` declares."""
 
-    slow_width: int = 384
-    slow_blocks: int = 3
+    slow_width: int = 256
+    slow_blocks: int = 2
     fast_width: int = 256
     fast_blocks: int = 4
-    partials_width: int = 1_024
+    partials_width: int = 608
     kernel: int = 7
     expansion: int = 3
 
@@ -78,15 +78,7 @@ class Decoder(nn.Module):
         self.fast = CausalStack(config.fast_blocks, config.fast_width, config.kernel, config.expansion)
         self.partials = PartialsHead(config.partials_width)
         self.norm = nn.LayerNorm(config.fast_width)
-        self.sizes = (
-            bank.OSCILLATORS,
-            bank.OSCILLATORS,
-            PAN_BANDS,
-            SPECTRUM_BINS,
-            SPECTRUM_BINS,
-            PAN_BANDS,
-            *NOISE_BANDS,
-        )
+        self.sizes = (PAN_BANDS, SPECTRUM_BINS, SPECTRUM_BINS, PAN_BANDS, *NOISE_BANDS)
         self.out = nn.Linear(config.fast_width, sum(self.sizes))
         self._start_quiet()
         self._register_tables()
@@ -94,9 +86,8 @@ class Decoder(nn.Module):
     def _start_quiet(self) -> None:
         with torch.no_grad():
             self.out.weight *= 0.3
-            self.out.weight[: sum(self.sizes[:2])] = 0  # the bank starts as the partials' head has it
             parts = self.out.bias.zero_().split(self.sizes)
-            for index in (3, 6, 7):
+            for index in (1, 4, 5):
                 parts[index].fill_(_SILENT_LOG)
 
     def _register_tables(self) -> None:
@@ -129,14 +120,14 @@ class Decoder(nn.Module):
         hidden, fast = self.fast(upsampled.transpose(1, 2), fast)
         raw = self.out(self.norm(hidden.transpose(1, 2))).split(self.sizes, dim=-1)
         parts = SpectrumParts(
-            compressed_amplitude=bank.ramp(amplitude + raw[0]),
-            offset=torch.tanh(offset + raw[1]),
-            bank_pan=torch.tanh(raw[2]),
-            learned_log=raw[3].clamp(max=1.0),
-            learned_phase=raw[4],
-            learned_pan=torch.tanh(raw[5]),
-            noise_mid_log=raw[6].clamp(max=1.0),
-            noise_side_log=raw[7].clamp(max=1.0),
+            compressed_amplitude=bank.ramp(amplitude),
+            offset=torch.tanh(offset),
+            bank_pan=torch.tanh(raw[0]),
+            learned_log=raw[1].clamp(max=1.0),
+            learned_phase=raw[2],
+            learned_pan=torch.tanh(raw[3]),
+            noise_mid_log=raw[4].clamp(max=1.0),
+            noise_side_log=raw[5].clamp(max=1.0),
         )
         return parts, waiting[:, :, 1 - CONTEXT_FRAMES :], slow, fast
 

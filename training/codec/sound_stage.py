@@ -1,7 +1,7 @@
 """The third stage: the decoder learns sound from settled latents; discriminators join when plain losses are low."""
 
 import time
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -19,8 +19,6 @@ from training.codec.features_stage import frozen_encoder
 from training.codec.losses import (
     STFT_WINDOWS,
     SoundLosses,
-    bank_loss,
-    bank_targets,
     left_right,
     mid_side,
     stft_loss,
@@ -41,7 +39,7 @@ EARLY_CHECKPOINT = "sound-tenth.pt"  # after a tenth of the stage: what the rest
 _EARLY_SHARE = 0.1
 _WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
 _WEIGHTS = {
-    "stft": 1.0, "mel": 1.0, "pitch": 8.0, "bank": 0.6, "offset": 0.1, "adversarial": 0.1, "matching": 1.0,
+    "stft": 1.0, "mel": 1.0, "pitch": 8.0, "adversarial": 0.1, "matching": 1.0,
 }  # fmt: skip
 
 
@@ -55,6 +53,7 @@ class SoundTraining:
         self.encoder = frozen_encoder(config).to(self.device)
         self.decoder = Decoder(config.decoder).to(self.device)
         self.decoder.partials.load_state_dict(load_checkpoint(config.run / PARTIALS_CHECKPOINT)["head"])
+        # Losses of the sound would rather have the bank silent than slightly off: it learned from its own targets.
         self.decoder.partials.requires_grad_(False)
         self.average = ExponentialMovingAverage(self.decoder, config.ema_decay)
         self.discriminators = Discriminators().to(self.device)
@@ -79,8 +78,8 @@ class SoundTraining:
             getattr(self, name).load_state_dict(saved[name])
         self.step, self.elapsed = int(saved["step"]), float(saved["elapsed"])  # type: ignore[call-overload, arg-type]
 
-    def decode(self, decoder: Decoder, latents: Tensor) -> tuple[Tensor, SpectrumParts]:
-        """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - 1) x 2048) and the parts."""
+    def decode(self, decoder: Decoder, latents: Tensor) -> Tensor:
+        """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - 1) x 2048)."""
         initial = decoder.initial_state(len(latents))
         held, slow, fast, phase = (state.to(self.device) for state in initial)
         with mixed_precision(self.device, self.config.mixed_precision):
@@ -88,19 +87,17 @@ class SoundTraining:
         skipped = SPECTRA_PER_FRAME * NETWORK_LOOKAHEAD_FRAMES
         parts = SpectrumParts(*(getattr(raw, field.name)[:, skipped:].float() for field in fields(raw)))
         noise = torch.randn(2, 2, parts.offset.shape[1], SPECTRUM_BINS, device=self.device) * 0.5**0.5
-        # The bank learns from its targets alone: losses of the sound would rather have it silent than slightly off.
-        still = replace(parts, compressed_amplitude=parts.compressed_amplitude.detach(), offset=parts.offset.detach())
-        spectrum, _ = decoder.spectrum(still, noise, torch.rand_like(phase))
-        return inverse_stft(spectrum), parts
+        spectrum, _ = decoder.spectrum(parts, noise, torch.rand_like(phase))
+        return inverse_stft(spectrum)
 
     def train_step(self, clips: Clips, adversarial: bool) -> dict[str, float]:
         """Take one step; returns the losses by name."""
         latents = noisy_latents(self.encoder, clips, self.config.latent_noise)
-        sound, parts = self.decode(self.decoder, latents)
+        sound = self.decode(self.decoder, latents)
         frames = sound.shape[2] // LATENT_HOP_SAMPLES
         span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, (frames - 1) * LATENT_HOP_SAMPLES)
         estimate, target = sound[:, :, span], clips.audio[:, :, span]
-        losses = self._plain_losses(estimate, target, parts, clips, frames)
+        losses = self._plain_losses(estimate, target)
         if adversarial:
             losses |= self._adversarial_losses(estimate, target)
         total = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
@@ -112,21 +109,13 @@ class SoundTraining:
         self.step += 1
         return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
 
-    def _plain_losses(
-        self, estimate: Tensor, target: Tensor, parts: SpectrumParts, clips: Clips, frames: int
-    ) -> dict[str, Tensor]:
-        amplitude, offset = bank_targets(
-            clips.partials[:, :frames], clips.audio[:, :, : frames * LATENT_HOP_SAMPLES].mean(dim=1)
-        )
-        bank, offsets = bank_loss(parts.compressed_amplitude, parts.offset, amplitude, offset)
+    def _plain_losses(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
         view = (mid_side, left_right)[self.step % 2]
         window = STFT_WINDOWS[int(torch.randint(len(STFT_WINDOWS), ()))]
         return {
             "stft": stft_loss(view(estimate), view(target), window),
             "mel": self.losses.mel_loss(view(estimate), view(target)),
             "pitch": self.losses.pitch_loss(estimate, target),
-            "bank": bank,
-            "offset": offsets,
         }
 
     def _adversarial_losses(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -185,7 +174,7 @@ def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: Summ
     clips = songs.clips(np.random.default_rng(11), 32, 2 * training.config.sound.clip_frames, with_audio=True).to(
         training.device
     )
-    sound, _ = training.decode(training.average.network, noisy_latents(training.encoder, clips, 0.0))
+    sound = training.decode(training.average.network, noisy_latents(training.encoder, clips, 0.0))
     span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, sound.shape[2] - LATENT_HOP_SAMPLES)
     estimate, target = sound[:, :, span], clips.audio[:, :, span]
     figures: dict[str, float] = {}

@@ -25,7 +25,7 @@ class DataConfig:
     window_frames: tuple[int, ...] = (256, 512, 1024)
     window_shares: tuple[float, ...] = (0.7, 0.2, 0.1)
     windows_per_batch: int = 8
-    vocal_noise: float = 0.1
+    vocal_noise: float = 0.4
     prefetch: int = 4
 
     def __post_init__(self) -> None:

@@ -232,7 +232,8 @@ class Report:
         if not self._batches or self._song is None:
             return
         device, network = self._processes.device, state.average.network
-        held_out = measure(network, self._batches, device, self._config.run.mixed_precision)
+        both = DenoiserInTraining(network, state.heads)
+        held_out = measure(both, self._batches, device, self._config.run.mixed_precision)
         self._scalars({f"held_out/{name}": value for name, value in dataclasses.asdict(held_out).items()}, state)
         self._figures["held out"] = held_out.loss
         best = state.stopping.best
@@ -242,7 +243,7 @@ class Report:
         self._image(state, network)
         self._progress.note(
             f"step {state.step}: held out {held_out.loss:.4f} (noisy half {held_out.noisy:.4f}, with another song's "
-            f"vocal {held_out.mismatched:.4f}; clean half {held_out.clean:.4f})"
+            f"vocal {held_out.mismatched:.4f}; clean half {held_out.clean:.4f}), harmony {held_out.harmony:.3f}"
         )
 
     def _image(self, state: TrainingState, network: nn.Module) -> None:

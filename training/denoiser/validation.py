@@ -16,7 +16,8 @@ from engine.styles import STYLES
 from training.common.devices import mixed_precision
 from training.denoiser.config import DataConfig
 from training.denoiser.data import Batch, batch_generator, make_batch
-from training.denoiser.objective import TrainingTensors, training_tensors, window_losses
+from training.denoiser.harmony import DenoiserInTraining, harmony_loss
+from training.denoiser.objective import TrainingTensors, training_tensors, v_errors, window_losses
 from training.denoiser.songs import LatentSong
 
 VALIDATION_SEED = 20_011
@@ -36,12 +37,14 @@ class HeldOut:
         noisy: over the noisier half of the timesteps, where structure is decided.
         clean: over the other half, where detail is decided.
         mismatched: like `noisy`, each window with the vocal of another song.
+        harmony: cross-entropy of chord and key read off the context C, over the noisier half; 0.3 knows nothing.
     """
 
     loss: float
     noisy: float
     clean: float
     mismatched: float
+    harmony: float
 
 
 def validation_batches(songs: Sequence[LatentSong], data: DataConfig, count: int) -> tuple[Batch, ...]:
@@ -50,14 +53,18 @@ def validation_batches(songs: Sequence[LatentSong], data: DataConfig, count: int
 
 
 @torch.no_grad()
-def measure(network: nn.Module, batches: Sequence[Batch], device: torch.device, mixed: bool) -> HeldOut:
+def measure(network: DenoiserInTraining, batches: Sequence[Batch], device: torch.device, mixed: bool) -> HeldOut:
     """Measure `network` on `batches`."""
-    matched, mismatched, timesteps = [], [], []
+    matched, mismatched, timesteps, harmony = [], [], [], []
     with mixed_precision(device, mixed):
         for batch in batches:
             tensors = training_tensors(batch, device)
-            matched.append(window_losses(network, tensors).cpu())
-            mismatched.append(window_losses(network, _with_other_vocals(tensors)).cpu())
+            v, from_context, _ = network(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
+            matched.append(v_errors(v, tensors).cpu())
+            mismatched.append(window_losses(network.denoiser, _with_other_vocals(tensors)).cpu())
+            noisy = tensors.timestep >= NOISY_FROM
+            if noisy.any():
+                harmony.append(harmony_loss(from_context[noisy], tensors.harmony[noisy]).cpu())
             timesteps.append(tensors.timestep.cpu())
     losses, others, timestep = torch.cat(matched), torch.cat(mismatched), torch.cat(timesteps)
     noisy = timestep >= NOISY_FROM
@@ -66,6 +73,7 @@ def measure(network: nn.Module, batches: Sequence[Batch], device: torch.device, 
         noisy=losses[noisy].mean().item(),
         clean=losses[~noisy].mean().item(),
         mismatched=others[noisy].mean().item(),
+        harmony=torch.stack(harmony).mean().item(),
     )
 
 
