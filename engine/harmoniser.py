@@ -90,7 +90,7 @@ def harmonise(
         index = int(scores.argmax())
         key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
     mode = int(key.minor)
-    path = _best_path(tables.first[mode], tables.transition[mode], likelihoods[:, mode, key.tonic], units.begins_bar)
+    path = _best_path(tables, mode, likelihoods[:, mode, key.tonic], units.begins_bar)
     return Harmony(key, confidence, _spans(tables, key, path, units))
 
 
@@ -172,18 +172,12 @@ def _key_scores(tables: HarmonyTables, likelihoods: Floats, begins_bar: NDArray[
 
 
 def _best_path(
-    first: Floats, transition: Floats, likelihoods: Floats, begins_bar: NDArray[np.bool_]
+    tables: HarmonyTables, mode: int, likelihoods: Floats, begins_bar: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
-    """Return the most likely state of each unit (Viterbi).
-
-    Args:
-        first: (states,) probability of the first one.
-        transition: (2, states, states) within a bar and into a bar.
-        likelihoods: (units, states) logs.
-        begins_bar: (units,).
-    """
-    steps = np.log(transition)
-    score = np.log(first) + likelihoods[0]
+    """Return the best state of each unit (Viterbi), from the logs `likelihoods` (units, states) in one key."""
+    steps = np.log(tables.transition[mode])
+    steps[1] += tables.change_bonus * (1.0 - np.eye(len(tables.states)))
+    score = np.log(tables.first[mode]) + likelihoods[0]
     came_from = np.zeros(likelihoods.shape, dtype=np.intp)
     for unit in range(1, len(likelihoods)):
         options = score[:, None] + steps[int(begins_bar[unit])]

@@ -15,7 +15,7 @@ MODES = ("major", "minor")
 NOTE_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 SUM_TOLERANCE = 1e-3
 _PROBABILITIES = ("mode_prior", "first", "transition", "emission")
-_WEIGHTS = ("evidence", "beat_accent")
+_WEIGHTS = ("evidence", "beat_accent", "change_bonus")
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +71,8 @@ class HarmonyTables:
         emission: (2, states, 12) probability of each sung pitch class, from the tonic up, while a chord sounds.
         evidence: how many independent notes a sung beat counts for when chords are chosen, above 0.
         beat_accent: how much more the first half of a beat counts, at least 0.
+        change_bonus: added to the log probability of each change on a bar line, at least 0: the most likely path holds
+            chords for longer than songs do.
 
     Raises:
         ValueError: a shape, a sum or a number is wrong.
@@ -83,6 +85,7 @@ class HarmonyTables:
     emission: Floats
     evidence: float
     beat_accent: float
+    change_bonus: float
 
     def __post_init__(self) -> None:
         """Check shapes, sums and weights."""

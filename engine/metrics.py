@@ -77,7 +77,7 @@ def pitch_class_energy(
         (12, frames), from C on; as many frames as hops cover the samples.
     """
     bins_hz = constant_q_frequencies_hz()
-    fold = _fold_matrix() * ((bins_hz >= lowest_hz) & (bins_hz <= highest_hz))
+    fold = fold_matrix() * ((bins_hz >= lowest_hz) & (bins_hz <= highest_hz))
     mid = audio.mean(axis=0, keepdims=True)
     pieces = _window_pieces(mid, CONSTANT_Q_WINDOW_SAMPLES, hop_samples)
     powers = (np.square(constant_q(piece[0]).T, dtype=np.float64) for piece in pieces)
@@ -198,7 +198,7 @@ def _peaks(power: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where((power > padded[:-2]) & (power >= padded[2:]), power, 0.0)
 
 
-def _fold_matrix() -> NDArray[np.float64]:
+def fold_matrix() -> NDArray[np.float64]:
     """Return (12, constant-Q bins): which pitch class each bin belongs to."""
     bins_per_semitone = CONSTANT_Q_BINS_PER_OCTAVE // PITCH_CLASSES
     classes = np.round(np.arange(CONSTANT_Q_BINS) / bins_per_semitone).astype(int) % PITCH_CLASSES

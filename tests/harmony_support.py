@@ -37,6 +37,7 @@ def rule_tables() -> HarmonyTables:
         shares(np.array(emission)),
         evidence=1.0,
         beat_accent=0.5,
+        change_bonus=0.0,
     )
 
 

@@ -130,8 +130,8 @@ def test_losses_are_zero_for_equals_and_not_for_others() -> None:
     losses = SoundLosses()
     assert float(stft_loss(sound[:, 0], sound[:, 0], 512)) == 0
     assert float(stft_loss(sound[:, 0], other[:, 0], 512)) > 0.2
-    assert float(losses.pitch_loss(sound, sound)) == 0
-    assert float(losses.pitch_loss(sound, other)) > 1e-3
+    assert max(map(float, losses.pitch_losses(sound, sound))) < 1e-6
+    assert min(map(float, losses.pitch_losses(sound, other))) > 1e-3
     profile = torch.rand(1, 252, 4)
     assert float(pitch_profile_loss(profile, profile)) == 0
     assert float(pitch_profile_loss(profile.flip(1), profile)) > 1e-3

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 import training.denoiser.train as loop
-from engine.conditions import LAYOUT
+from engine.conditions import CONDITION_CHANNELS, LAYOUT
 from engine.schedule import ALPHA_BAR
+from engine.styles import STYLES
 from tests.synthetic_latents import write_songs
 from training.common.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from training.common.configs import load_config
@@ -16,11 +17,13 @@ from training.denoiser.config import DenoiserTraining
 from training.denoiser.data import batch_generator, make_batch
 from training.denoiser.harmony import HARMONY_CHANNELS, DenoiserInTraining, harmony_loss
 from training.denoiser.objective import snr_weight, training_tensors, weighted_loss, window_losses
+from training.denoiser.songs import LatentStatistics
 from training.denoiser.state import averaged_denoiser, fresh_state, resume
 from training.denoiser.train import Material, load_material, train
 from training.denoiser.validation import measure, sampled_window, validation_batches
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+STATISTICS = LatentStatistics(np.zeros(64, dtype=np.float32), np.ones(64, dtype=np.float32))
 ALONE = Processes(0, 1, torch.device("cpu"))
 
 
@@ -83,23 +86,42 @@ def test_the_weight_is_min_snr_with_a_floor() -> None:
     assert weighted_loss(torch.ones(800), alpha_bar, 5.0, 0.2) == pytest.approx(weight.mean().item())
 
 
-def test_loss_goes_down_and_the_vocal_is_heard(material: Material, tmp_path: Path) -> None:
-    config = tiny(
-        "budget.steps=300",
-        "run.validate_every_steps=1000",
-        "optimiser.learning_rate=4e-3",
-        "data.vocal_noise=0.0",
-    )
+def test_loss_goes_down_and_a_window_can_be_sampled(material: Material, tmp_path: Path) -> None:
+    config = tiny("budget.steps=60", "run.validate_every_steps=1000", "optimiser.learning_rate=4e-3")
     batches = validation_batches(material.training, config.data, 4)
     fresh = fresh_state(config, material.statistics, ALONE.device)
     before = measure(DenoiserInTraining(fresh.network, fresh.heads), batches, ALONE.device, mixed=False)
     state = train(config, material, tmp_path, ALONE, show=False)
     after = measure(DenoiserInTraining(state.average.network, state.heads), batches, ALONE.device, mixed=False)
-    assert after.loss < 0.85 * before.loss
-    assert after.noisy < after.mismatched - 0.005
+    assert after.loss < 0.95 * before.loss
+    assert after.harmony < 0.6 * before.harmony
     made = sampled_window(state.average.network, material.held_out[0], 64, ALONE.device)
     assert made.shape == (192, 64)
     assert np.isfinite(made).all()
+
+
+def test_the_vocal_can_decide_what_is_played() -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = fresh_state(tiny(), STATISTICS, ALONE.device).network
+    optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    timestep, style = torch.full((16,), 799.0), torch.zeros(16, len(STYLES))
+    mixing = torch.randn(192, 2, generator=generator)
+
+    def loss_of(swapped: bool) -> Tensor:
+        sung = torch.randn(16, 2, 1, generator=generator).expand(16, 2, 32)
+        conditions = torch.zeros(16, CONDITION_CHANNELS, 32)
+        conditions[:, LAYOUT.vocal_latents.content] = sung.repeat(1, 32, 1)
+        conditions[:, LAYOUT.vocal_latents.flag] = 1.0
+        played = mixing @ (sung.roll(1, dims=0) if swapped else sung)
+        noise = torch.randn(16, 192, 32, generator=generator)
+        return (network(noise, timestep, conditions, style) + played).square().mean()  # at pure noise v = -x_0
+
+    for _ in range(80):
+        optimiser.zero_grad()
+        loss_of(swapped=False).backward()
+        optimiser.step()
+    with torch.no_grad():
+        assert loss_of(swapped=False) < 0.3 * loss_of(swapped=True)
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:

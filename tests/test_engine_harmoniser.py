@@ -1,6 +1,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,15 @@ def test_rests_carry_on_with_chords_of_the_key() -> None:
     assert all({*span.chord.pitch_classes} <= scale for span in harmony.chords)
 
 
+def test_a_bonus_for_changes_makes_chords_move_on_bar_lines_where_little_is_sung() -> None:
+    pitch = 0.02 * melody(song(0), TIMELINE, 4)
+    still, moving = (harmonise(replace(TABLES, change_bonus=bonus), pitch, TIMELINE) for bonus in (0.0, 2.2))
+    assert still is not None
+    assert moving is not None
+    assert len(moving.chords) > len(still.chords)
+    assert all(span.start_beat % 4 == 0 for span in moving.chords)
+
+
 def test_a_prefix_has_a_harmony_and_a_later_start_lies_where_the_song_does() -> None:
     pitch = melody(song(7), TIMELINE, 4)
     prefix = read(pitch[:, :300])
@@ -165,6 +175,7 @@ def test_tables_survive_a_round_trip_as_json() -> None:
         (lambda facts: facts["states"].__setitem__(0, "0:polka"), "polka"),
         (lambda facts: facts.update(evidence=0), "evidence"),
         (lambda facts: facts.update(beat_accent=-1), "beat_accent"),
+        (lambda facts: facts.pop("change_bonus"), "missing or wrong"),
         (lambda facts: facts.update(evidence=float("inf")), "evidence"),
     ],
 )

@@ -14,6 +14,7 @@ from export.denoiser import denoiser_plan, example_inputs, load_denoiser
 from export.graphs import GraphPlan, round_weights
 from export.parity import Parity, ParityError
 from export.write import write_bundle
+from tests.harmony_support import rule_tables
 from tests.synthetic_latents import write_songs
 from training.codec.decoder import Decoder, DecoderConfig
 from training.codec.encoder import Encoder, EncoderConfig
@@ -51,7 +52,8 @@ def written(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     mean, std = payload["latent_mean"].numpy(), payload["latent_std"].numpy()
     facts = SamplingFacts(steps=6)
     plan = denoiser_plan(network)
-    parities = write_bundle(out, small_codec(), plan, mean, std, facts, {"denoiser": training}, say=lambda _: None)
+    told = {"denoiser": training}
+    parities = write_bundle(out, small_codec(), plan, mean, std, facts, told, lambda _: None, rule_tables())
     return out, parities
 
 
@@ -63,6 +65,8 @@ def test_a_bundle_is_loaded_by_the_engine_and_agrees_with_torch(
     assert max(parity.error for parity in parities) < 1e-4
     bundle = Bundle.load(out, threads=1)
     assert bundle.sampling.steps == 6
+    assert bundle.harmony is not None
+    assert bundle.harmony.states == rule_tables().states
     assert bundle.latent_mean == pytest.approx(0.5)
     assert bundle.latent_std == pytest.approx(2.0)
     network, _ = averaged_denoiser(checkpoint)

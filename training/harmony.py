@@ -37,6 +37,7 @@ class Settings:
         richer_states: chords besides the 24 triads, the most common ones.
         evidence: see `HarmonyTables`.
         beat_accent: see `HarmonyTables`.
+        change_bonus: see `HarmonyTables`; with it chords change as often as the songs' own do.
         emission_beats: sung beats that the pooled emission is worth beside a chord's own.
         transition_units: transitions that the pooled ones are worth beside a chord's own.
     """
@@ -44,6 +45,7 @@ class Settings:
     richer_states: int = 12
     evidence: float = 1.0
     beat_accent: float = 0.5
+    change_bonus: float = 0.6
     emission_beats: float = 5.0
     transition_units: float = 10.0
 
@@ -158,6 +160,7 @@ def estimate(songs: Sequence[Song], settings: Settings) -> HarmonyTables:
         _smoothed(sung_with, _pooled_emission(sung_with, states), settings.emission_beats),
         settings.evidence,
         settings.beat_accent,
+        settings.change_bonus,
     )
 
 

@@ -28,6 +28,7 @@ from training.codec.partials_head import CONTEXT_FRAMES, PartialsHead
 
 PAN_BANDS = 24
 NOISE_BANDS = (64, 32)  # mid, side
+_NOISE_FADES_IN_HZ = (150.0, 400.0)  # below lie bass notes, which noise would hide, and kick drums, which are no noise
 _SILENT_LOG = -7.0  # about -60 dB: where the learned and the noise levels start
 
 
@@ -68,6 +69,7 @@ class Decoder(nn.Module):
     bin_pan_bands: Tensor
     mid_noise_bands: Tensor
     side_noise_bands: Tensor
+    noise_gain: Tensor
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -99,6 +101,7 @@ class Decoder(nn.Module):
             "bin_pan_bands": interpolation(PAN_BANDS, _bins_hz()),
             "mid_noise_bands": interpolation(NOISE_BANDS[0], _bins_hz()),
             "side_noise_bands": interpolation(NOISE_BANDS[1], _bins_hz()),
+            "noise_gain": np.interp(_bins_hz(), _NOISE_FADES_IN_HZ, (0.0, 1.0)),
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
@@ -146,8 +149,8 @@ class Decoder(nn.Module):
         level = torch.exp(parts.learned_log)
         learned = torch.stack([level * torch.cos(parts.learned_phase), level * torch.sin(parts.learned_phase)])
         pan = parts.learned_pan @ self.bin_pan_bands
-        noise_mid = torch.exp(parts.noise_mid_log @ self.mid_noise_bands)
-        noise_side = torch.exp(parts.noise_side_log @ self.side_noise_bands)
+        noise_mid = torch.exp(parts.noise_mid_log @ self.mid_noise_bands) * self.noise_gain
+        noise_side = torch.exp(parts.noise_side_log @ self.side_noise_bands) * self.noise_gain
         mid = learned + bank_mid + noise[0][:, None] * noise_mid
         side = learned * pan + bank_side + noise[1][:, None] * noise_side
         left_right = torch.stack([mid + side, mid - side])  # (2, 2 re/im, batch, hops, bins)

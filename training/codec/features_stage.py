@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.features import FEATURE_SLICES
-from engine.metrics import PITCH_CLASSES
-from engine.spectra import CONSTANT_Q_BINS
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig
 from training.codec.data import DRUMS, Clips, PreparedSongs, prefetched
 from training.codec.encoder import Encoder, FeatureHead
-from training.codec.losses import feature_losses, kullback_leibler, square_root_amplitude
+from training.codec.losses import constant_q_fold, feature_losses, kullback_leibler, square_root_amplitude
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.devices import mixed_precision, start_processes
 from training.common.progress import TrainingProgress
@@ -133,8 +131,7 @@ def pitch_shares(model: FeatureAutoencoder, songs: PreparedSongs, clips: int = 9
     features, _, mean, _ = model(batch, torch.zeros(clips, 64, 32, device=device))
     rows = FEATURE_SLICES["harmonic"]
     estimate, target = (square_root_amplitude(x[:, rows].float()) ** 4 for x in (features, batch.features))
-    fold = torch.zeros(PITCH_CLASSES, CONSTANT_Q_BINS, device=device)
-    fold[torch.round(torch.arange(CONSTANT_Q_BINS) / 3).long() % PITCH_CLASSES, torch.arange(CONSTANT_Q_BINS)] = 1.0
+    fold = constant_q_fold().to(device)
     strongest = [(fold @ energy).argmax(dim=1) for energy in (estimate, target)]
     level = target.sum(dim=1)
     heard = level > level.amax(dim=1, keepdim=True) * 1e-4

@@ -5,9 +5,8 @@ from torch import Tensor
 
 from engine.features import FEATURE_SLICES
 from engine.geometry import SAMPLE_RATE_HZ, SPECTRA_PER_FRAME, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES
+from engine.metrics import PITCH_CLASSES, fold_matrix
 from engine.spectra import (
-    CONSTANT_Q_BINS,
-    CONSTANT_Q_BINS_PER_OCTAVE,
     CONSTANT_Q_FFT_SAMPLES,
     CONSTANT_Q_WINDOW_SAMPLES,
     constant_q_bank,
@@ -18,6 +17,11 @@ from training.codec import bank
 STFT_WINDOWS = (4_096, 2_048, 1_024, 512, 256, 128)
 _LOG_FLOOR = 1e-4
 _CONSTANT_Q_FFT_BINS = 1_680  # the highest filter ends below 4.5 kHz
+
+
+def constant_q_fold() -> Tensor:
+    """Return (12, constant-Q bins): 1 where a bin belongs to a pitch class, from C on."""
+    return torch.from_numpy(fold_matrix()).float()
 
 
 def kullback_leibler(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -89,6 +93,7 @@ class SoundLosses(torch.nn.Module):
 
     mel: Tensor
     constant_q: Tensor
+    fold: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,6 +101,7 @@ class SoundLosses(torch.nn.Module):
         self.register_buffer(
             "constant_q", torch.from_numpy(constant_q_bank()[:, :_CONSTANT_Q_FFT_BINS]), persistent=False
         )
+        self.register_buffer("fold", constant_q_fold(), persistent=False)
 
     def log_mel(self, audio: Tensor) -> Tensor:
         """Return log mel magnitudes (rows, bands, frames) in nepers of audio (rows, samples)."""
@@ -106,11 +112,19 @@ class SoundLosses(torch.nn.Module):
         """Return the L1 distance of log mel spectra of signals (rows, samples)."""
         return (self.log_mel(estimate) - self.log_mel(target)).abs().mean()
 
-    def pitch_loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Return the squared error of the constant-Q profiles of mid of (batch, 2, samples)."""
+    def pitch_losses(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how far mid's pitch is off in (batch, 2, samples): by constant-Q profiles, and by pitch classes.
+
+        The first is a squared error relative to each frame's loudest bin; the second the divergence of the shares of
+        energy on the pitch classes. Frames below -60 dB do not count.
+        """
         a, b = (self._profile(audio.mean(dim=1)) for audio in (estimate, target))
         loudest = b.amax(dim=2, keepdim=True)
-        return ((loudest > 0.03).float() * ((a - b) / (loudest + 0.01)) ** 2).mean()
+        heard = (loudest > 0.03).float()
+        profile = (heard * ((a - b) / (loudest + 0.01)) ** 2).mean()
+        shares = [energy / energy.sum(dim=2, keepdim=True) for energy in (x**4 @ self.fold.T + 1e-9 for x in (a, b))]
+        divergence = (shares[1] * (torch.log(shares[1]) - torch.log(shares[0]))).sum(dim=2)
+        return profile, (divergence * heard[:, :, 0]).sum() / heard.sum().clamp(min=1)
 
     def _profile(self, mid: Tensor) -> Tensor:
         windows = mid.unfold(-1, CONSTANT_Q_WINDOW_SAMPLES, 2_048)
@@ -153,13 +167,9 @@ def chroma_loss(compressed: Tensor, harmonic: Tensor) -> Tensor:
         compressed: (batch, 4 x frames, OSCILLATORS) compressed amplitudes.
         harmonic: (batch, constant-Q bins, frames) in scaled decibels; frames below -60 dB do not count.
     """
-    classes = 12
-    fold_bank = torch.from_numpy(bank.pitch_class_fold(classes)).to(compressed.device)
-    bins = torch.arange(CONSTANT_Q_BINS, device=harmonic.device)
-    fold = torch.zeros(classes, CONSTANT_Q_BINS, device=harmonic.device)
-    fold[torch.round(bins * classes / CONSTANT_Q_BINS_PER_OCTAVE).long() % classes, bins] = 1.0
+    fold_bank = torch.from_numpy(bank.pitch_class_fold(PITCH_CLASSES)).to(compressed.device)
     heard = (harmonic.amax(dim=1) > 0.25).float()
-    target = fold @ square_root_amplitude(harmonic) ** 4 + 1e-9
+    target = constant_q_fold().to(harmonic.device) @ square_root_amplitude(harmonic) ** 4 + 1e-9
     energy = (compressed ** (2 / bank.AMPLITUDE_POWER)).unflatten(1, (-1, SPECTRA_PER_FRAME)).mean(dim=2)
     estimate = fold_bank @ energy.transpose(1, 2) + 1e-9
     target, estimate = (shares / shares.sum(dim=1, keepdim=True) for shares in (target, estimate))

@@ -39,7 +39,7 @@ EARLY_CHECKPOINT = "sound-tenth.pt"  # after a tenth of the stage: what the rest
 _EARLY_SHARE = 0.1
 _WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
 _WEIGHTS = {
-    "stft": 1.0, "mel": 1.0, "pitch": 8.0, "adversarial": 0.1, "matching": 1.0,
+    "stft": 1.0, "mel": 1.0, "pitch": 20.0, "chroma": 1.0, "adversarial": 0.1, "matching": 1.0,
 }  # fmt: skip
 
 
@@ -112,10 +112,12 @@ class SoundTraining:
     def _plain_losses(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
         view = (mid_side, left_right)[self.step % 2]
         window = STFT_WINDOWS[int(torch.randint(len(STFT_WINDOWS), ()))]
+        pitch, chroma = self.losses.pitch_losses(estimate, target)
         return {
             "stft": stft_loss(view(estimate), view(target), window),
             "mel": self.losses.mel_loss(view(estimate), view(target)),
-            "pitch": self.losses.pitch_loss(estimate, target),
+            "pitch": pitch,
+            "chroma": chroma,
         }
 
     def _adversarial_losses(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
