@@ -141,7 +141,7 @@ def accompany(
     chunks = _plan(samples, bundle.sampling, kept, new_stems) if new_stems else ()
     if not chunks:
         return dict(kept.stems)
-    span = Span.around(chunks)
+    span = Span.around(chunks, codec.settling_frames(bundle))
     with timings.stage("encode"):
         heard = _hear(bundle, span.audio(vocal))
         wish = _harmonised(bundle.harmony, vocal, heard, span, timeline, wish)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.conditions import CONDITION_CHANNELS, CURVE_CHANNELS
 from engine.features import FEATURE_CHANNELS
-from engine.geometry import ACCOMPANIMENT_CHANNELS, LATENT_CHANNELS
+from engine.geometry import ACCOMPANIMENT_CHANNELS, AUDIO_CHANNELS, LATENT_CHANNELS
 from engine.harmony_tables import HarmonyTables
 from engine.manifest import (
     GRAPH_NAMES,
+    MANIFEST_NAME,
     BundleError,
     CodecFacts,
     Manifest,
@@ -22,21 +24,34 @@ from engine.manifest import (
     read_manifest,
     write_manifest,
 )
-from engine.runtime import Graph, States, provider_names
+from engine.oobleck import margin_frames
+from engine.runtime import Graph, GraphError, States, provider_names
 from engine.styles import STYLES
 
-__all__ = ["Bundle", "BundleError", "CodecFacts", "Manifest", "SamplingFacts", "write_manifest"]
+__all__ = ["AudioBundle", "Bundle", "BundleError", "CodecFacts", "Manifest", "SamplingFacts", "write_manifest"]
 
 Array = NDArray[np.float32]
 
-# For each graph: the second dimension of each input that is not a state (0 where there is none), and its output.
-_CONTRACTS: dict[str, tuple[dict[str, int], str]] = {
-    "encoder.onnx": ({"features": FEATURE_CHANNELS, "curves": CURVE_CHANNELS}, "latents"),
-    "decoder.onnx": ({"latents": LATENT_CHANNELS, "noise": 2}, "spectrum"),
-    "denoiser.onnx": (
-        {"x": ACCOMPANIMENT_CHANNELS, "timestep": 0, "conditions": CONDITION_CHANNELS, "style": len(STYLES)},
-        "v",
-    ),
+_REMEDY = "export the bundle again with this version"
+
+# The second dimension of each input that is not a state (0 where there is none), and the output.
+_Contract = tuple[dict[str, int], str]
+_DENOISER: _Contract = (
+    {"x": ACCOMPANIMENT_CHANNELS, "timestep": 0, "conditions": CONDITION_CHANNELS, "style": len(STYLES)},
+    "v",
+)
+# For each kind of codec, the contract of each graph.
+_CONTRACTS: dict[str, dict[str, _Contract]] = {
+    "spectral": {
+        "encoder.onnx": ({"features": FEATURE_CHANNELS, "curves": CURVE_CHANNELS}, "latents"),
+        "decoder.onnx": ({"latents": LATENT_CHANNELS, "noise": 2}, "spectrum"),
+        "denoiser.onnx": _DENOISER,
+    },
+    "oobleck": {
+        "encoder.onnx": ({"audio": AUDIO_CHANNELS}, "latents"),
+        "decoder.onnx": ({"latents": LATENT_CHANNELS}, "audio"),
+        "denoiser.onnx": _DENOISER,
+    },
 }
 
 
@@ -60,7 +75,7 @@ class Bundle:
 
     @classmethod
     def load(cls, path: Path, providers: Sequence[str] = ("cpu",), threads: int = 0, offline: bool = True) -> Bundle:
-        """Load the bundle in the folder `path`, checking every file of it.
+        """Load the bundle in the folder `path`, checking every file of it: an `AudioBundle` if its codec is of that kind.
 
         Args:
             path: the folder.
@@ -69,16 +84,18 @@ class Bundle:
             offline: whether threads may spin while they wait; false when playing live.
 
         Raises:
-            BundleError: a file is missing, damaged, or made for another version.
+            BundleError: a file is missing, damaged, or made for another version, or the codec is of no known kind.
             ProviderError: a provider is not available.
             GraphError: a graph does not load.
         """
         provider_names(providers)
         manifest = read_manifest(path)
+        contracts = _contracts_of(path, manifest.codec.kind)
         graphs = [Graph(path / name, providers, threads, offline) for name in GRAPH_NAMES]
         for name, graph in zip(GRAPH_NAMES, graphs, strict=True):
-            _check_graph(path / name, graph)
-        return cls(path, manifest, *graphs)
+            _check_graph(path / name, graph, contracts[name])
+        kind_of_bundle = AudioBundle if manifest.codec.kind == "oobleck" else cls
+        return kind_of_bundle(path, manifest, *graphs)
 
     @property
     def latent_mean(self) -> Array:
@@ -124,18 +141,72 @@ class Bundle:
         return self.decoder.initial_states(batch)
 
 
-def _check_graph(path: Path, graph: Graph) -> None:
+@dataclass(frozen=True, slots=True)
+class AudioBundle(Bundle):
+    """A bundle whose codec goes from audio to latents and back, on whole signals; see `engine.oobleck.AudioGraphs`."""
+
+    @property
+    def encoder_margin_frames(self) -> int:
+        """Frames on either side that a frame of latents depends on, at most."""
+        return margin_frames(self.manifest.codec.encoder_lookahead_frames)
+
+    @property
+    def decoder_margin_frames(self) -> int:
+        """Frames on either side that a frame of audio depends on, at most."""
+        return margin_frames(self.manifest.codec.decoder_lookahead_frames)
+
+    def latents_of(self, audio: Array) -> Array:
+        """Map audio (batch, 2, 2048 x frames) to latents (batch, 64, frames)."""
+        return self.encoder.run({"audio": audio})["latents"]
+
+    def audio_of(self, latents: Array) -> Array:
+        """Map latents (batch, 64, frames) to audio (batch, 2, 2048 x frames)."""
+        return self.decoder.run({"latents": latents})["audio"]
+
+    def run_encoder(self, features: Array, curves: Array, states: Mapping[str, Array]) -> NoReturn:
+        """Raise GraphError: this codec does not stream."""
+        self._refuse_to_stream()
+
+    def run_decoder(self, latents: Array, noise: Array, states: Mapping[str, Array]) -> NoReturn:
+        """Raise GraphError: this codec does not stream."""
+        self._refuse_to_stream()
+
+    def encoder_states(self, batch: int) -> NoReturn:
+        """Raise GraphError: this codec does not stream."""
+        self._refuse_to_stream()
+
+    def decoder_states(self, batch: int) -> NoReturn:
+        """Raise GraphError: this codec does not stream."""
+        self._refuse_to_stream()
+
+    def _refuse_to_stream(self) -> NoReturn:
+        raise GraphError(
+            f"{self.folder}: the codec {self.manifest.codec.kind!r} takes whole signals and cannot stream; "
+            "bounce with this bundle, or play live with one whose codec is 'spectral'"
+        )
+
+
+def _contracts_of(folder: Path, kind: str) -> dict[str, _Contract]:
+    """Return the contracts of the graphs of a bundle whose codec is of `kind`; raise BundleError if it is unknown."""
+    if kind not in _CONTRACTS:
+        raise BundleError(
+            f"{folder / MANIFEST_NAME}: the codec is of kind {kind!r}, "
+            f"but this Backline knows {', '.join(_CONTRACTS)}; {_REMEDY}"
+        )
+    return _CONTRACTS[kind]
+
+
+def _check_graph(path: Path, graph: Graph, contract: _Contract) -> None:
     """Raise BundleError unless the graph at `path` has the contract's inputs, channels and output."""
-    channels, output = _CONTRACTS[path.name]
+    channels, output = contract
     inputs = set(graph.input_shapes) - set(graph.state_names)
     outputs = set(graph.output_names) - {f"{name}_out" for name in graph.state_names}
-    remedy = "export the bundle again with this version"
     if inputs != set(channels) or outputs != {output}:
         raise BundleError(
             f"{path}: takes {sorted(inputs)} and gives {sorted(outputs)}, "
-            f"expected {sorted(channels)} and {output}, states apart; {remedy}"
+            f"expected {sorted(channels)} and {output}, states apart; {_REMEDY}"
         )
     for name, expected in channels.items():
         found = graph.input_shapes[name][1:2]
         if found and isinstance(found[0], int) and found[0] != expected:
-            raise BundleError(f"{path}: input {name} has {found[0]} channels, expected {expected}; {remedy}")
+            raise BundleError(f"{path}: input {name} has {found[0]} channels, expected {expected}; {_REMEDY}")

@@ -2,7 +2,8 @@
 
 Both work in steps `(x, state) -> (y, state)`; a whole signal is the same steps over pieces that fit the cache, so what
 is streamed equals what is made at once. The decoder's graph gives a
-zero-phase spectrum; the inverse transform is numpy's.
+zero-phase spectrum; the inverse transform is numpy's. A bundle whose codec goes from audio to latents and back has the
+whole-signal forms alone: they hand over to `engine.oobleck`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.features import LOOKAHEAD_SAMPLES, FeatureState, features_step
+from engine.features import LOOKAHEAD_SAMPLES, FeatureState, features_of, features_step
 from engine.geometry import (
     LATENT_CHANNELS,
     LATENT_HOP_SAMPLES,
@@ -21,6 +22,7 @@ from engine.geometry import (
     SPECTRUM_WINDOW_SAMPLES,
     frames_covering,
 )
+from engine.oobleck import AudioGraphs, decode_audio, encode_audio
 from engine.spectra import Array, hann
 
 PIECE_FRAMES = 16
@@ -53,6 +55,16 @@ class CodecGraphs(Protocol):
     def decoder_states(self, batch: int) -> States:
         """Return the decoder's state before the first frame."""
         ...
+
+
+def settling_frames(graphs: CodecGraphs) -> int:
+    """Return the frames that a part of a song needs after it beyond what its last window sees, to be coded as a whole.
+
+    The spectral codec's few are within the windows; an audio codec's are those that its manifest declares.
+    """
+    if isinstance(graphs, AudioGraphs):
+        return graphs.encoder_margin_frames + graphs.decoder_margin_frames
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,9 @@ def encode(graphs: CodecGraphs, audio: Array) -> Encoded:
     Returns:
         As many frames as cover the samples.
     """
+    if isinstance(graphs, AudioGraphs):
+        heard = features_of(audio)
+        return Encoded(encode_audio(graphs, audio), heard.pitch, heard.curves)
     samples = audio.shape[1]
     padding = frames_covering(samples) * LATENT_HOP_SAMPLES - samples + LOOKAHEAD_SAMPLES
     padded = np.pad(audio, ((0, 0), (0, padding)))
@@ -173,6 +188,8 @@ def decode(graphs: CodecGraphs, latents: Array, samples: int, progress: Callable
     Returns:
         (stems, 2, samples) float32.
     """
+    if isinstance(graphs, AudioGraphs):
+        return decode_audio(graphs, latents, samples, progress)
     batch, _, frames = latents.shape
     flushed = np.concatenate([latents, np.repeat(latents[:, :, -1:], DECODER_LOOKAHEAD_FRAMES, axis=2)], axis=2)
     sound = np.empty((batch, 2, frames * LATENT_HOP_SAMPLES), np.float32)

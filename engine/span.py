@@ -24,10 +24,10 @@ class Span:
     end: int
 
     @classmethod
-    def around(cls, chunks: tuple[Chunk, ...]) -> Span:
-        """Return the span of `chunks`."""
+    def around(cls, chunks: tuple[Chunk, ...], settling_frames: int = 0) -> Span:
+        """Return the span of `chunks`, with `settling_frames` after them that the codec looks ahead."""
         settled = max(chunks[0].window_start - WARM_UP_FRAMES, 0)
-        return cls(settled // SPAN_STEP_FRAMES * SPAN_STEP_FRAMES, chunks[-1].window_end)
+        return cls(settled // SPAN_STEP_FRAMES * SPAN_STEP_FRAMES, chunks[-1].window_end + settling_frames)
 
     @property
     def frames(self) -> int:

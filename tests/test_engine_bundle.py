@@ -17,7 +17,7 @@ from engine.styles import STYLES
 from tests.harmony_support import rule_tables
 
 Shape = list[int | str]
-CODEC = CodecFacts("test", 2, 1, {"width": np.int64(8)})
+CODEC = CodecFacts("spectral", 2, 1, {"width": np.int64(8)})
 
 
 def write_graph(
@@ -94,7 +94,7 @@ def random_array(*shape: int) -> runtime.Array:
 
 def test_a_bundle_comes_back_as_written(folder: Path) -> None:
     bundle = Bundle.load(folder, threads=1)
-    assert bundle.manifest.codec == CodecFacts("test", 2, 1, {"width": 8})
+    assert bundle.manifest.codec == CodecFacts("spectral", 2, 1, {"width": 8})
     assert bundle.sampling == SamplingFacts(steps=8)
     assert bundle.manifest.training == {"steps": 12, "loss": 0.5}
     np.testing.assert_array_equal(bundle.latent_std, np.full(64, 2.0, np.float32))
