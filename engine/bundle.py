@@ -75,7 +75,7 @@ class Bundle:
 
     @classmethod
     def load(cls, path: Path, providers: Sequence[str] = ("cpu",), threads: int = 0, offline: bool = True) -> Bundle:
-        """Load the bundle in the folder `path`, checking every file of it: an `AudioBundle` if its codec is of that kind.
+        """Load the bundle in the folder `path`, checking every file of it; an `AudioBundle` if its codec needs that.
 
         Args:
             path: the folder.
@@ -163,19 +163,19 @@ class AudioBundle(Bundle):
         """Map latents (batch, 64, frames) to audio (batch, 2, 2048 x frames)."""
         return self.decoder.run({"latents": latents})["audio"]
 
-    def run_encoder(self, features: Array, curves: Array, states: Mapping[str, Array]) -> NoReturn:
+    def run_encoder(self, *_: object, **__: object) -> NoReturn:
         """Raise GraphError: this codec does not stream."""
         self._refuse_to_stream()
 
-    def run_decoder(self, latents: Array, noise: Array, states: Mapping[str, Array]) -> NoReturn:
+    def run_decoder(self, *_: object, **__: object) -> NoReturn:
         """Raise GraphError: this codec does not stream."""
         self._refuse_to_stream()
 
-    def encoder_states(self, batch: int) -> NoReturn:
+    def encoder_states(self, *_: object, **__: object) -> NoReturn:
         """Raise GraphError: this codec does not stream."""
         self._refuse_to_stream()
 
-    def decoder_states(self, batch: int) -> NoReturn:
+    def decoder_states(self, *_: object, **__: object) -> NoReturn:
         """Raise GraphError: this codec does not stream."""
         self._refuse_to_stream()
 
