@@ -261,14 +261,14 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("*/song.json")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(tmp_path.glob("[!.]*/song.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/song.json")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("[!.]*/song.json")}
     assert kept, "a song was finished before the kill"
     subprocess.run(command, cwd=root, check=True, stderr=subprocess.DEVNULL)
-    finished = list(tmp_path.glob("*/song.json"))
+    finished = list(tmp_path.glob("[!.]*/song.json"))
     assert len(finished) == 2
     assert all(path.stat().st_mtime_ns == moment for path, moment in kept.items())
     assert not list(tmp_path.glob(".*.partial"))

@@ -39,7 +39,7 @@ EARLY_CHECKPOINT = "sound-tenth.pt"  # after a tenth of the stage: what the rest
 _EARLY_SHARE = 0.1
 _WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
 _WEIGHTS = {
-    "stft": 1.0, "mel": 1.0, "pitch": 20.0, "chroma": 1.0, "adversarial": 0.1, "matching": 1.0,
+    "stft": 1.0, "mel": 1.0, "pitch": 60.0, "chroma": 6.0, "adversarial": 0.1, "matching": 1.0,
 }  # fmt: skip
 
 
