@@ -29,6 +29,9 @@ from training.codec.partials_head import CONTEXT_FRAMES, PartialsHead
 PAN_BANDS = 24
 NOISE_BANDS = (64, 32)  # mid, side
 _NOISE_FADES_IN_HZ = (150.0, 400.0)  # below lie bass notes, which noise would hide, and kick drums, which are no noise
+# Where the bank plays, the learned bins below it only blur its pitch (their phases do not hold a tone); drums have no bank.
+_GIVES_WAY_HZ = (500.0, 750.0)
+_GIVES_WAY_LEVEL = 1e-3
 _SILENT_LOG = -7.0  # about -60 dB: where the learned and the noise levels start
 
 
@@ -70,6 +73,8 @@ class Decoder(nn.Module):
     mid_noise_bands: Tensor
     side_noise_bands: Tensor
     noise_gain: Tensor
+    gives_way: Tensor
+    low_oscillators: Tensor
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -102,6 +107,8 @@ class Decoder(nn.Module):
             "mid_noise_bands": interpolation(NOISE_BANDS[0], _bins_hz()),
             "side_noise_bands": interpolation(NOISE_BANDS[1], _bins_hz()),
             "noise_gain": np.interp(_bins_hz(), _NOISE_FADES_IN_HZ, (0.0, 1.0)),
+            "gives_way": np.interp(_bins_hz(), _GIVES_WAY_HZ, (1.0, 0.0)),
+            "low_oscillators": bank.frequencies_hz() < _GIVES_WAY_HZ[0],
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
@@ -145,8 +152,10 @@ class Decoder(nn.Module):
         Returns:
             (batch, 2 left/right, hops, SPECTRUM_BINS, 2 re/im), and the phases after the last hop.
         """
-        bank_mid, bank_side, phase = self._bank(parts, phase)
-        level = torch.exp(parts.learned_log)
+        amplitude = parts.compressed_amplitude ** (1 / bank.AMPLITUDE_POWER)
+        bank_mid, bank_side, phase = self._bank(parts, amplitude, phase)
+        low_level = (amplitude * self.low_oscillators).sum(dim=2, keepdim=True)
+        level = torch.exp(parts.learned_log - self.gives_way * torch.log1p((low_level / _GIVES_WAY_LEVEL) ** 2))
         learned = torch.stack([level * torch.cos(parts.learned_phase), level * torch.sin(parts.learned_phase)])
         pan = parts.learned_pan @ self.bin_pan_bands
         noise_mid = torch.exp(parts.noise_mid_log @ self.mid_noise_bands) * self.noise_gain
@@ -156,10 +165,9 @@ class Decoder(nn.Module):
         left_right = torch.stack([mid + side, mid - side])  # (2, 2 re/im, batch, hops, bins)
         return left_right.permute(2, 0, 3, 4, 1), phase
 
-    def _bank(self, parts: SpectrumParts, phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _bank(self, parts: SpectrumParts, amplitude: Tensor, phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         turned, phase = bank.oscillator_phases(parts.offset, phase, self.hop_cycles, self.range_cycles)
         radians = 2 * np.pi * (turned - torch.floor(turned))
-        amplitude = parts.compressed_amplitude ** (1 / bank.AMPLITUDE_POWER)
         phasors = torch.stack([amplitude * torch.cos(radians), amplitude * torch.sin(radians)])
         panned = phasors * (parts.bank_pan @ self.bank_pan_bands)
         empty = SPECTRUM_BINS - self.lobes.shape[1]
