@@ -29,7 +29,7 @@ from training.codec.partials_head import CONTEXT_FRAMES, PartialsHead
 PAN_BANDS = 24
 NOISE_BANDS = (64, 32)  # mid, side
 _NOISE_FADES_IN_HZ = (150.0, 400.0)  # below lie bass notes, which noise would hide, and kick drums, which are no noise
-# Where the bank plays, the learned bins below it only blur its pitch (their phases do not hold a tone); drums have no bank.
+# Where the bank plays, low learned bins only blur its pitch (their phases hold no tone); drums have no bank.
 _GIVES_WAY_HZ = (500.0, 750.0)
 _GIVES_WAY_LEVEL = 1e-3
 _SILENT_LOG = -7.0  # about -60 dB: where the learned and the noise levels start
