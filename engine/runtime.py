@@ -29,9 +29,6 @@ class GraphError(Exception):
     """A graph does not load or does not run."""
 
 
-RuntimeProblem = GraphError  # the name that `bridge` still uses
-
-
 class ProviderError(GraphError):
     """The device that was asked for is unknown, not supported by this onnxruntime, or not there."""
 
@@ -44,7 +41,6 @@ class Graph:
         input_shapes: input name to shape; a dimension that may vary is a string or None.
         output_names: in the graph's order.
         state_names: inputs that take what an earlier call gave as the output `..._out`.
-        state_names: inputs that take what an earlier call's output `..._out` gave.
     """
 
     def __init__(self, path: Path, providers: Sequence[str] = ("cpu",), threads: int = 0, offline: bool = True):
