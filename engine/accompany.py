@@ -6,24 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import codec
-from engine.conditions import (
-    Conditions,
-    attention_conditions,
-    chord_conditions,
-    key_conditions,
-    known_conditions,
-    pack,
-    position_conditions,
-    style_weights,
-    timeline_conditions,
-    vocal_conditions,
-)
 from engine.features import features_of
 from engine.geometry import (
     ACCOMPANIMENT_CHANNELS,
@@ -37,9 +24,10 @@ from engine.harmony_tables import HarmonyTables
 from engine.manifest import SamplingFacts
 from engine.noise import latent_noise
 from engine.planner import Chunk, plan_windows
-from engine.sampler import Known, sample
+from engine.sampler import Known
 from engine.span import Span
 from engine.timeline import Timeline
+from engine.window import Heard, Model, Place, normalised, raw, sample_window, window_conditions
 from engine.wish import Kept, Wish
 
 __all__ = ["Kept", "Timings", "Wish", "accompany"]
@@ -48,29 +36,6 @@ Array = NDArray[np.float32]
 Progress = Callable[[str, float], None]
 
 CROSSFADE_SAMPLES = 256
-
-
-class Model(codec.CodecGraphs, Protocol):
-    """What the composition needs of a bundle: the codec's graphs, and these."""
-
-    @property
-    def latent_mean(self) -> Array:
-        """(64,) mean of the codec's latents."""
-
-    @property
-    def latent_std(self) -> Array:
-        """(64,) deviation of the codec's latents."""
-
-    @property
-    def sampling(self) -> SamplingFacts:
-        """What the denoiser was trained for."""
-
-    @property
-    def harmony(self) -> HarmonyTables | None:
-        """What key and chords are read off a vocal with, if the bundle has it."""
-
-    def denoise(self, x: Array, timestep: Array, conditions: Array, style: Array) -> Array:
-        """Return v; see `engine.sampler.Denoise`."""
 
 
 @dataclass(slots=True)
@@ -88,19 +53,6 @@ class Timings:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - start
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What the conditions are made from: (64, frames) normalised latents, (14, frames) pitch, (2, frames) curves."""
-
-    vocal_latents: Array
-    vocal_pitch: Array
-    curves: Array
-
-    def cut(self, columns: slice) -> _Heard:
-        """Return the part in `columns`."""
-        return _Heard(self.vocal_latents[:, columns], self.vocal_pitch[:, columns], self.curves[:, columns])
 
 
 def accompany(
@@ -157,7 +109,7 @@ def accompany(
             tell("denoise", done / len(chunks))
     with timings.stage("decode"):
         count = span.samples_in(samples)
-        wanted = _raw(bundle, latents[:, : frames_covering(count)])[[STEMS.index(stem) for stem in new_stems]]
+        wanted = raw(bundle, latents[:, : frames_covering(count)])[[STEMS.index(stem) for stem in new_stems]]
         decoded = codec.decode(bundle, wanted, count, lambda share: tell("decode", share))
     fresh = dict(zip(new_stems, decoded, strict=True))
     return {stem: _joined(stem, fresh, kept, span) for stem in STEMS if stem in fresh or stem in kept.stems}
@@ -172,14 +124,14 @@ def _plan(samples: int, sampling: SamplingFacts, kept: Kept, new_stems: tuple[st
     return plan_windows(total, *lengths, start, end, sampling.min_window_frames) if start < end else ()
 
 
-def _hear(bundle: Model, vocal: Array) -> _Heard:
+def _hear(bundle: Model, vocal: Array) -> Heard:
     """Return what the conditions are made from, of the padded vocal."""
     encoded = codec.encode(bundle, vocal)
-    return _Heard(_normalised(bundle, encoded.latents), encoded.pitch, encoded.curves)
+    return Heard(normalised(bundle, encoded.latents), encoded.pitch, encoded.curves)
 
 
 def _harmonised(
-    tables: HarmonyTables | None, vocal: Array, heard: _Heard, span: Span, timeline: Timeline, wish: Wish
+    tables: HarmonyTables | None, vocal: Array, heard: Heard, span: Span, timeline: Timeline, wish: Wish
 ) -> Wish:
     """Return the wish with key and chords read off the vocal where the user names none.
 
@@ -200,7 +152,7 @@ def _kept_latents(bundle: Model, kept: Kept, new_stems: tuple[str, ...], span: S
     mask = np.zeros((len(STEMS), span.frames), dtype=np.bool_)
     for stem, audio in kept.stems.items():
         row = STEMS.index(stem)
-        latents[row] = _normalised(bundle, codec.encode(bundle, span.audio(audio)).latents)
+        latents[row] = normalised(bundle, codec.encode(bundle, span.audio(audio)).latents)
         mask[row] = True
         if stem in new_stems:
             mask[row, span.columns(slice(*kept.frame_range))] = False
@@ -208,30 +160,12 @@ def _kept_latents(bundle: Model, kept: Kept, new_stems: tuple[str, ...], span: S
 
 
 def _sampled(
-    bundle: Model, heard: _Heard, timeline: Timeline, wish: Wish, known: Known, chunk: Chunk, song_frames: int
+    bundle: Model, heard: Heard, timeline: Timeline, wish: Wish, known: Known, chunk: Chunk, song_frames: int
 ) -> Array:
     """Return the normalised latents (192, window frames) of one chunk's window."""
-    conditions = _conditions(heard, timeline, wish, known, chunk, song_frames)
+    conditions = window_conditions(heard, Place(chunk.window_start, timeline, song_frames), wish, known)
     noise = latent_noise(wish.seed, chunk.window_start, chunk.window_frames)
-    style = style_weights(wish.style)
-    return sample(bundle.denoise, noise, conditions, style, wish.steps, wish.guidance_scale, known)
-
-
-def _conditions(heard: _Heard, timeline: Timeline, wish: Wish, known: Known, chunk: Chunk, song_frames: int) -> Array:
-    """Return the packed conditions (CONDITION_CHANNELS, window frames) of one chunk."""
-    start, frames = chunk.window_start, chunk.window_frames
-    vocal_latents, vocal_pitch = vocal_conditions(heard.vocal_latents, heard.vocal_pitch)
-    conditions = Conditions(
-        vocal_latents=vocal_latents,
-        vocal_pitch=vocal_pitch,
-        timeline=timeline_conditions(timeline, start, frames),
-        chord=chord_conditions(wish.chords, timeline, start, frames) if wish.chords else None,
-        key=key_conditions(wish.key, frames) if wish.key else None,
-        attention=attention_conditions(wish.curves(heard.curves), wish.sets_attention),
-        position=position_conditions(start, frames, song_frames),
-        known=known_conditions(known.latents.reshape(len(STEMS), LATENT_CHANNELS, frames), known.mask),
-    )
-    return pack(conditions, frames)
+    return sample_window(bundle, conditions, noise, wish, known)
 
 
 def _joined(stem: str, fresh: Mapping[str, Array], kept: Kept, span: Span) -> Array:
@@ -258,17 +192,6 @@ def _fades(samples: int, fades_in: bool, fades_out: bool) -> Array:
     if fades_out:
         share[samples - fade :] = rise[::-1]
     return share
-
-
-def _normalised(bundle: Model, latents: Array) -> Array:
-    """Return `latents` (64, frames) as the denoiser sees them."""
-    return (latents - bundle.latent_mean[:, None]) / bundle.latent_std[:, None]
-
-
-def _raw(bundle: Model, latents: Array) -> Array:
-    """Return `latents` (192, frames) as the codec sees them: (stems, 64, frames)."""
-    by_stem = latents.reshape(len(STEMS), LATENT_CHANNELS, -1)
-    return by_stem * bundle.latent_std[:, None] + bundle.latent_mean[:, None]
 
 
 def _check_audio(name: str, audio: Array, samples: int) -> None:

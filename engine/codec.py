@@ -152,6 +152,19 @@ class DecoderState:
         overlap = np.zeros((batch, 2, SPECTRUM_WINDOW_SAMPLES - SPECTRUM_HOP_SAMPLES), np.float32)
         return DecoderState(graphs.decoder_states(batch), 0, overlap, np.zeros((batch, 2, 0), np.float32))
 
+    @staticmethod
+    def after_silence(graphs: CodecGraphs, batch: int, frame: int) -> "DecoderState":
+        """Return the state before latent frame `frame` as if nothing had sounded before it.
+
+        Raises:
+            ValueError: `frame` is under 2, where a stream begins with `initial`.
+        """
+        if frame < DECODER_LOOKAHEAD_FRAMES:
+            raise ValueError(f"frame {frame} is too early to start in the middle; start at frame 0 with initial()")
+        state = DecoderState.initial(graphs, batch)
+        pending = np.zeros((batch, 2, LATENT_HOP_SAMPLES - _EDGE_SAMPLES), np.float32)
+        return DecoderState(state.graph, frame, state.overlap, pending)
+
 
 def decode_step(graphs: CodecGraphs, latents: Array, state: DecoderState) -> tuple[Array, DecoderState]:
     """Decode the next latent frames of a stream.

@@ -166,18 +166,20 @@ def drop(packed: Array, names: Iterable[str]) -> Array:
     return dropped
 
 
-def vocal_conditions(latents: Array, pitch: Array, visible_frames: int | None = None) -> tuple[Array, Array]:
+def vocal_conditions(
+    latents: Array, pitch: Array, visible: int | NDArray[np.bool_] | None = None
+) -> tuple[Array, Array]:
     """Return the groups `vocal_latents` and `vocal_pitch`.
 
     Args:
         latents: (64, frames) latents of the vocal, normalised.
         pitch: (14, frames) chroma, voicing and energy.
-        visible_frames: how many frames, from the first, the vocal is known for; None for all.
+        visible: how many frames, from the first, the vocal is known for, or (frames,) where it is; None for all.
     """
     frames = latents.shape[-1]
     _check_shape("latents", latents, (LATENT_CHANNELS, frames))
     _check_shape("pitch", pitch, (PITCH_CHANNELS, frames))
-    seen = np.arange(frames) < (frames if visible_frames is None else visible_frames)
+    seen = visible if isinstance(visible, np.ndarray) else np.arange(frames) < (frames if visible is None else visible)
     return _flagged(latents, seen), _flagged(pitch, seen)
 
 

@@ -131,6 +131,18 @@ class Chord:
                 f"{self.bass} is not valid; give pitch classes 0 to 11, or root -1, none and bass -1 for no chord"
             )
 
+    @property
+    def name(self) -> str:
+        """The name that it was read from, or the shortest that means the same, such as `Am7` or `F/A`; `N` for none."""
+        if self.label or self.root < 0:
+            return self.label or "N"
+        intervals = tuple(sorted((note - self.root) % PITCH_CLASSES for note in self.pitch_classes))
+        qualities = [
+            name for name, notes in _QUALITIES.items() if tuple(sorted(n % PITCH_CLASSES for n in notes)) == intervals
+        ]
+        bass = "" if self.bass == self.root else f"/{_MAJOR_NAMES[self.bass]}"
+        return f"{_MAJOR_NAMES[self.root]}{min(qualities, key=len, default='?')}{bass}"
+
     @classmethod
     def parse(cls, label: str) -> Chord:
         """Return the chord called `label`: `Am7`, `F/A`, `Dsus4`, `N` for none, or `A:min7/b7` as annotations write.

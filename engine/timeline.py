@@ -89,6 +89,19 @@ class Timeline:
         offset = (position - self._tempo_beats[i]) * _samples_per_beat(self._bpms[i])
         return self.first_beat_sample + _round(self._tempo_samples[i] + offset)
 
+    def position_at_beat(self, beat: float) -> float:
+        """Return the position of `beat` in samples, not rounded to one."""
+        i = _segment(self._tempo_beats, _exact(beat))
+        start = self.first_beat_sample + float(self._tempo_samples[i])
+        return start + (beat - float(self._tempo_beats[i])) * float(_samples_per_beat(self._bpms[i]))
+
+    def beat_at_position(self, position: float) -> float:
+        """Return the beat at a position in samples that need not be whole; the inverse of `position_at_beat`."""
+        offset = position - self.first_beat_sample
+        i = _segment(self._tempo_samples, _exact(offset))
+        since = offset - float(self._tempo_samples[i])
+        return float(self._tempo_beats[i]) + since / float(_samples_per_beat(self._bpms[i]))
+
     def beat_at_sample(self, sample: int) -> float:
         """Return the beat at `sample`, rounded once to a float."""
         position = Fraction(int(sample) - self.first_beat_sample)

@@ -75,7 +75,7 @@ def test_dropping_an_unknown_group_is_refused() -> None:
 
 
 def test_the_vocal_is_zero_after_its_visible_end() -> None:
-    latents, pitch = c.vocal_conditions(random_array(64, FRAMES), random_array(14, FRAMES), visible_frames=7)
+    latents, pitch = c.vocal_conditions(random_array(64, FRAMES), random_array(14, FRAMES), visible=7)
     for group in (latents, pitch):
         assert not group[:, 7:].any()
         assert (group[:, :7] > 0).all()

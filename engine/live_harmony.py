@@ -1,0 +1,48 @@
+"""Key and chords of a song that is still being sung, read off what was heard so far."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.geometry import LATENT_HOP_SAMPLES, frames_covering
+from engine.harmoniser import harmonise
+from engine.harmony_tables import HarmonyTables
+from engine.song_memory import SongMemory
+from engine.timeline import Timeline
+from engine.wish import Wish
+
+HEARD_FRAMES = 1_280  # a minute: enough for the key, and the time it takes does not grow with the song
+AHEAD_FRAMES = 256
+_EVERY_FRAMES = 16  # twice a bar at 80 bpm
+
+
+class LiveHarmony:
+    """Reads harmony off one memory anew as more is heard."""
+
+    def __init__(self, tables: HarmonyTables | None, memory: SongMemory) -> None:
+        """Read with `tables`; None, from a bundle without any, leaves harmony unknown."""
+        self._tables = tables
+        self._memory = memory
+        self._read_for: tuple[object, ...] = ()
+        self._wish: Wish | None = None
+
+    def harmonised(self, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
+        """Return the wish for a chunk at `first_frame`, with key and chords where the user names none.
+
+        Chords are read off the last minute before the chunk and, where a loop was sung before, off what follows.
+        """
+        if self._tables is None or wish.chords or not wish.listen_for_chords:
+            return wish
+        now = (wish.key, timeline, first_frame // _EVERY_FRAMES)
+        if now != self._read_for or self._wish is None:
+            self._read_for, self._wish = now, self._read(self._tables, wish, timeline, first_frame)
+        return replace(wish, key=self._wish.key, chords=self._wish.chords)
+
+    def _read(self, tables: HarmonyTables, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
+        start = max(first_frame - HEARD_FRAMES, frames_covering(max(timeline.first_beat_sample, 0)), 0)
+        start = min(start, first_frame)
+        bar = timeline.sample_at_bar(timeline.bar_at_beat(timeline.beat_at_sample(start * LATENT_HOP_SAMPLES)))
+        start = max(frames_covering(bar), 0)
+        heard = self._memory.read(start, max(first_frame - start, 0) + AHEAD_FRAMES).heard
+        harmony = harmonise(tables, heard.vocal_pitch, timeline, start_frame=start, key=wish.key)
+        return replace(wish, key=harmony.key, chords=harmony.chords) if harmony else wish
