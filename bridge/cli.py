@@ -20,8 +20,12 @@ from rich.table import Table
 
 from bridge.bounce import factory_bundle
 from bridge.bounce_command import BUNDLE_VARIABLE, bounce
+from bridge.doctor.command import doctor
 from bridge.errors import UserError
 from bridge.evaluation.command import evaluate
+from bridge.live.serve_command import serve
+from bridge.live.take_command import take_app
+from bridge.send.command import send
 from bridge.session import backline_version
 from engine.manifest import BundleError, read_manifest
 from engine.runtime import available_providers
@@ -41,6 +45,10 @@ preset_app = typer.Typer(help="The presets: how an accompaniment is made and mix
 app.add_typer(preset_app, name="preset")
 app.command()(bounce)
 app.command()(evaluate)
+app.command()(serve)
+app.command()(doctor)
+app.command()(send)
+app.add_typer(take_app, name="take")
 
 
 def _print_version(wanted: bool) -> None:

@@ -61,6 +61,10 @@ class Band:
         """Let `stems` be made anew from `start_frame` to `end_frame`, or to the end."""
         self._memory.forget_made(stems, start_frame, end_frame)
 
+    def settle_anew(self) -> None:
+        """Forget how the decoder came to where it is, as after sound that was none."""
+        self._states.clear()
+
     def remembers(self, start_frame: int, frames: int) -> bool:
         """Return whether all stems of these frames were made."""
         return bool(self._memory.read(start_frame, frames).made.all())

@@ -143,12 +143,11 @@ def make_chunk(
     remembered = memory.read(start, frames)
     visible = np.flatnonzero(remembered.heard.visible) if remembered.heard.visible is not None else np.arange(frames)
     visible_end = start + int(visible[-1]) + 1 if len(visible) else start
-    to_play = remembered.made[:, columns.start : columns.start + plan.chunk_frames]
-    if to_play.all():
-        ready: Bools = np.all(remembered.made[:, columns], axis=0)
-        made_frames = _leading(ready) // FRAMES_MULTIPLE * FRAMES_MULTIPLE
-        kept = replace(plan, backup_frames=made_frames - plan.chunk_frames)
-        latents = remembered.latents[:, columns.start : columns.start + made_frames]
+    ready: Bools = np.all(remembered.made[:, columns], axis=0)
+    ready_frames = _leading(ready) // FRAMES_MULTIPLE * FRAMES_MULTIPLE
+    if ready_frames > plan.chunk_frames:  # what is decoded last is heard a little later, so something must follow
+        kept = replace(plan, backup_frames=ready_frames - plan.chunk_frames)
+        latents = remembered.latents[:, columns.start : columns.start + ready_frames]
         return MadeChunk(kept, latents, False, visible_end, "", score)
     known = Known(remembered.latents, remembered.made)
     conditions = window_conditions(remembered.heard, Place(start, score.timeline), score.wish, known)

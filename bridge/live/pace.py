@@ -1,0 +1,73 @@
+"""How long generation takes, as measured, and so when it has to begin."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+GUARD_SECONDS = 0.015
+MAX_GUARD_SECONDS = 0.4
+REMEMBERED = 400
+RECENT = 9
+
+
+@dataclass(slots=True)
+class Pace:
+    """The last generations' times.
+
+    Attributes:
+        first_guess_seconds: 95th percentile as measured before playing.
+        on_time: chunks that were there when they were needed.
+        late: chunks that were not.
+        abandoned: chunks given up for a newer wish.
+    """
+
+    first_guess_seconds: float
+    on_time: int = 0
+    late: int = 0
+    abandoned: int = 0
+    _guard_seconds: float = GUARD_SECONDS
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _lead_seconds: float | None = None
+    _recent_seconds: float | None = None
+
+    def took(self, seconds: float) -> None:
+        """Take note of one generation's time, to the end of the chunk's sound."""
+        self._seconds.append(seconds)
+        self._lead_seconds = self._recent_seconds = None
+
+    def delivered(self, in_time: bool) -> None:
+        """Take note of a delivery; a late one makes later ones begin earlier."""
+        self._lead_seconds = None
+        if in_time:
+            self.on_time += 1
+            self._guard_seconds = max(GUARD_SECONDS, self._guard_seconds * 0.99)
+        else:
+            self.late += 1
+            self._guard_seconds = min(MAX_GUARD_SECONDS, self._guard_seconds * 2.0)
+
+    def percentile(self, share: float) -> float:
+        """Return the time within which `share` (0 to 1) of the last generations were done."""
+        return float(np.quantile(self._seconds, share)) if len(self._seconds) > 1 else self.first_guess_seconds
+
+    @property
+    def recent_seconds(self) -> float:
+        """The usual time of the last few generations."""
+        if self._recent_seconds is None:
+            last = [*self._seconds][-RECENT:]
+            self._recent_seconds = float(np.median(last)) if last else self.first_guess_seconds
+        return self._recent_seconds
+
+    @property
+    def lead_seconds(self) -> float:
+        """How long before it is needed a chunk is begun: near the slowest of late, at most twice the usual."""
+        if self._lead_seconds is None:
+            self._lead_seconds = self._lead()
+        return self._lead_seconds
+
+    def _lead(self) -> float:
+        usual = max(self.percentile(0.95), self.first_guess_seconds if len(self._seconds) < 20 else 0.0)
+        slowest = max(self._seconds, default=usual)
+        return min(max(slowest, usual), 2.0 * usual) + self._guard_seconds

@@ -1,0 +1,359 @@
+"""The player: from rolls to what the sound card gets, on the host's position, whatever becomes of the generator.
+
+For each quantum it asks where the host will be when that is heard, goes there (on in a straight line if it is there
+already, by an imperceptible change of speed if clocks have drifted, by a jump if the host jumped), and plays the best
+there is for that place: the fresh chunk, else an older one's backup, else the last bar again, else a fade to silence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.clock import Clock
+from bridge.live.lane import LaneKey, Lanes, Roll
+from bridge.live.mixing_desk import GATE_RAMP_SAMPLES, MixingDesk
+from bridge.live.quantum import Gains, Quantum, Voice, render, touched
+from bridge.sound.output import SoundOut
+from bridge.transport.view import HostView, LoopRange
+from engine.geometry import SAMPLE_RATE_HZ, STEMS
+
+Array = NDArray[np.float32]
+
+QUANTUM_SAMPLES = 512
+LEAST_SAMPLES = 128  # less room than that can wait
+FADE_SAMPLES = 441
+JOIN_SAMPLES = GATE_RAMP_SAMPLES
+SAME_PLACE_SAMPLES = 0.25
+LOOSE_SAMPLES = 40.0  # under a millisecond: a jitter that nobody hears is left alone, so sound is copied to the bit
+TIGHT_SAMPLES = 2.0
+JUMP_SAMPLES = 0.05 * SAMPLE_RATE_HZ
+MAX_DRIFT = 0.003
+DRIFT_SECONDS = 0.25
+PITCH_TOLERANCE = 0.06  # about a semitone: beyond it bass and harmony pause until a chunk in the new tempo is there
+
+
+class Level(Enum):
+    """The ladder, from best to worst."""
+
+    FRESH = "fresh"
+    BACKUP = "backup"
+    BAR_LOOP = "bar loop"
+    SILENCE = "silence"
+    RESTING = "resting"  # the transport stands still, or nothing is meant to sound yet
+
+
+class Host(Protocol):
+    """Where the song is."""
+
+    def now_view(self, now_seconds: float, builds: bool = True) -> HostView:
+        """Return what is known of the transport; see `bridge.transport.host.HostTransport.now_view`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Where the player writes.
+
+    Attributes:
+        key: the lane.
+        song_sample: position of the next sample to be written.
+        moving: whether it moves.
+    """
+
+    key: LaneKey
+    song_sample: float
+    moving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What sounds: a roll, and how far from the song's position it is read (bars back, when a bar is looped)."""
+
+    roll: Roll
+    shift_samples: float
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class _Sounding:
+    """What sounded last, and where it would go on, on its roll's timeline."""
+
+    source: _Source
+    next_content: float
+    step: float
+
+    def fade_out(self, samples: int) -> Voice | None:
+        """Return the voice that lets it end, if it has enough sound left."""
+        voice = Voice(self.source.roll.number, self.next_content, self.step, 1.0, 0.0, min(FADE_SAMPLES, samples))
+        return voice if self.source.roll.covers(*touched(voice, samples)) else None
+
+    def same_as(self, source: _Source) -> bool:
+        """Return whether `source` only goes on with this."""
+        return self.source.roll is source.roll and self.source.shift_samples == source.shift_samples
+
+
+class Player:
+    """Writes to a sound output; one thread calls `fill`, others read `front` and counts.
+
+    Attributes:
+        desk: the mixing desk; assign another to change it.
+        offset_samples: how much later, in song samples, the host's place is taken to be.
+        counts: samples played at each level.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        host: Host,
+        out: SoundOut,
+        lanes: Lanes,
+        on_quantum: Callable[[Quantum, float], None] | None = None,
+        on_level: Callable[[Level, Level, float], None] | None = None,
+        on_stems: Callable[[Array], None] | None = None,
+    ) -> None:
+        """Play `lanes` to `out`.
+
+        Args:
+            clock: the time.
+            host: the transport.
+            out: where sound goes.
+            lanes: what there is to play.
+            on_quantum: told of each quantum and its song position.
+            on_level: told when the level changes: from, to, song position.
+            on_stems: given each quantum's stems (stems, 2, samples), after gains.
+        """
+        self.desk = MixingDesk()
+        self.offset_samples = 0.0
+        self.counts: Counter[Level] = Counter()
+        self.clipped_samples = 0
+        self._clock, self._host, self._out, self._lanes = clock, host, out, lanes
+        self._on_quantum, self._on_level, self._on_stems = on_quantum, on_level, on_stems
+        self._key = LaneKey(-1, 0)
+        self._next = 0.0
+        self._correcting = False
+        self._joining = False
+        self._sounding: _Sounding | None = None
+        self._level = Level.RESTING
+        self._gains: Gains = tuple(0.0 for _ in STEMS)
+        self._front = Front(self._key, 0.0, False)
+        self._rolls: dict[int, Roll] = {}
+
+    @property
+    def front(self) -> Front:
+        """Where the next sample goes."""
+        return self._front
+
+    @property
+    def level(self) -> Level:
+        """What sounds now."""
+        return self._level
+
+    def fill(self) -> int:
+        """Write as many quanta as the output takes; return how many samples."""
+        room = written = self._out.writable_samples()
+        while room >= LEAST_SAMPLES:
+            room -= self._write(min(room, QUANTUM_SAMPLES))
+        return written - room
+
+    def _write(self, room: int) -> int:
+        """Write one quantum of at most `room` samples."""
+        view = self._host.now_view(self._clock.now(), builds=False)
+        quantum = self._moving_quantum(view, room) if view.moving else self._resting_quantum(view, room)
+        stems = render(quantum, self._audio_of)
+        self._rolls.clear()
+        mix = stems.sum(axis=0)
+        self._count_clipping(mix)
+        self._out.write(mix)
+        if self._on_stems is not None:
+            self._on_stems(stems)
+        return quantum.samples
+
+    def _resting_quantum(self, view: HostView, room: int) -> Quantum:
+        """Return what is left of the sound when the transport stands: a fade, then silence."""
+        place = view.position_at(self._clock.now())
+        self._front = Front(LaneKey(view.epoch, 0), place, False)
+        self._key = LaneKey(-1, 0)
+        voices = self._leave(room)
+        self._change_level(Level.RESTING, place)
+        return self._done(Quantum(room, voices, self._gains, self._gains), place)
+
+    def _moving_quantum(self, view: HostView, room: int) -> Quantum:
+        """Return the next of the sound at the place where the host will be when it is heard."""
+        place = view.position_at(self._out.next_sample_seconds()) + self.offset_samples
+        step = self._go_to(place, view)
+        samples = self._until_border(view, room, step)
+        start = self._next
+        source = self._best(view, start, step, samples)
+        to_gains = self._to_gains(view, source, start, step, samples)
+        quantum = Quantum(samples, self._voices(view, source, start, step, samples), self._gains, to_gains)
+        self._level_of(source, start)
+        self._gains = to_gains
+        self._advance(view, start + samples * step)
+        return self._done(quantum, start)
+
+    def _go_to(self, place: float, view: HostView) -> float:
+        """Set the position to be read next, by a jump or by changing speed; return the step between samples."""
+        if self._key.epoch != view.epoch:
+            key = LaneKey(view.epoch, 0)
+            if not self._front.moving:
+                self._lanes.adopt(self._front.key, key, place)
+            self._jump(key, place)
+            return 1.0
+        error = _shortest(place - self._next, view)
+        if abs(error) > JUMP_SAMPLES:
+            self._jump(self._key, place)
+            return 1.0
+        if abs(error) > LOOSE_SAMPLES:
+            self._correcting = True
+        elif abs(error) < TIGHT_SAMPLES and self._correcting:
+            self._correcting = False
+            self._next = float(round(self._next))
+        if not self._correcting:
+            return 1.0
+        return 1.0 + float(np.clip(error / (DRIFT_SECONDS * SAMPLE_RATE_HZ), -MAX_DRIFT, MAX_DRIFT))
+
+    def _jump(self, key: LaneKey, place: float) -> None:
+        self._key, self._next, self._correcting, self._joining = key, float(round(place)), False, True
+
+    def _until_border(self, view: HostView, room: int, step: float) -> int:
+        """Return how many samples may be written until the loop's end or a gate's border."""
+        borders = [self.desk.border_after(self._next)]
+        if view.loop is not None and self._next < view.loop.end_sample - _early(view.loop):
+            borders.append(round(view.loop.end_sample - _early(view.loop)))
+        distances = [round((border - self._next) / step) for border in borders if border is not None]
+        return max(1, min([room, *(distance for distance in distances if distance > 0)]))
+
+    def _advance(self, view: HostView, position: float) -> None:
+        """Move on to `position`; at the loop's end back to its start, so early that a beat on it keeps its attack."""
+        loop = view.loop
+        if loop is not None and self._next < loop.end_sample - _early(loop) <= position + 0.5:
+            self._jump(self._key.next_pass, position - loop.length_samples)
+            position = self._next
+        self._next = position
+        self._front = Front(self._key, position, True)
+
+    def _best(self, view: HostView, start: float, step: float, samples: int) -> _Source | None:
+        """Return the best there is to play for a place."""
+        lane = self._lanes.get(self._key)
+        if lane is None:
+            return None
+        rolls = lane.rolls
+        for roll in reversed(rolls):
+            if roll.enter_sample <= start and self._covers(view, roll, start, step, samples):
+                fresh = start + samples * step <= roll.fresh_end_sample + 1
+                return _Source(roll, 0.0, Level.FRESH if fresh else Level.BACKUP)
+        shift = self._bar_samples(view, start)
+        for bars in (1, 2, 3, 4):
+            back = start - bars * shift
+            for roll in reversed(rolls):
+                if roll.enter_sample <= back and self._covers(view, roll, back, step, samples):
+                    return _Source(roll, bars * shift, Level.BAR_LOOP)
+        return None
+
+    def _covers(self, view: HostView, roll: Roll, start: float, step: float, samples: int) -> bool:
+        content, content_step = _on_roll(view, roll, start, step, samples)
+        first, end = touched(Voice(roll.number, content, content_step), samples)
+        return roll.covers(first, end)
+
+    @staticmethod
+    def _bar_samples(view: HostView, position: float) -> float:
+        beat = view.timeline.beat_at_position(position)
+        bar = view.timeline.beats_per_bar_at(beat)
+        return float(round(position - view.timeline.position_at_beat(beat - bar)))
+
+    def _voices(
+        self, view: HostView, source: _Source | None, start: float, step: float, samples: int
+    ) -> tuple[Voice, ...]:
+        """Return what sounds: one voice, or a cross-fade from what sounded before."""
+        joining, self._joining = self._joining, False
+        if source is None:
+            return self._leave(samples)
+        content, content_step = _on_roll(view, source.roll, start - source.shift_samples, step, samples)
+        voice = Voice(source.roll.number, content, content_step)
+        goes_on = self._sounding is not None and not joining and self._sounding.same_as(source)
+        leaving = () if goes_on else self._leave(samples)
+        self._rolls[source.roll.number] = source.roll
+        self._sounding = _Sounding(source, content + samples * content_step, content_step)
+        if goes_on:
+            return (voice,)
+        rise = FADE_SAMPLES if leaving and not joining else JOIN_SAMPLES
+        return (*leaving, voice._replace(from_gain=0.0, ramp_samples=min(rise, samples)))
+
+    def _leave(self, samples: int) -> tuple[Voice, ...]:
+        """Return the voice that lets what sounded end; nothing sounds after it."""
+        sounding, self._sounding = self._sounding, None
+        voice = sounding.fade_out(samples) if sounding else None
+        if sounding is None or voice is None:
+            return ()
+        self._rolls[sounding.source.roll.number] = sounding.source.roll
+        return (voice,)
+
+    def _to_gains(self, view: HostView, source: _Source | None, start: float, step: float, samples: int) -> Gains:
+        gains = self.desk.factors_at(start + samples * step)
+        if source is None:
+            return gains
+        _, content_step = _on_roll(view, source.roll, start - source.shift_samples, step, samples)
+        if abs(content_step - 1.0) <= PITCH_TOLERANCE:
+            return gains
+        return tuple(gain if stem == "drums" else 0.0 for stem, gain in zip(STEMS, gains, strict=True))
+
+    def _level_of(self, source: _Source | None, place: float) -> None:
+        if source is not None:
+            self._change_level(source.level, place)
+        elif self._lanes.get(self._key) is None or not any(self.desk.factors_at(place)):
+            self._change_level(Level.RESTING, place)
+        else:
+            self._change_level(Level.SILENCE, place)
+
+    def _change_level(self, level: Level, place: float) -> None:
+        if level is not self._level:
+            before, self._level = self._level, level
+            if self._on_level is not None:
+                self._on_level(before, level, place)
+
+    def _done(self, quantum: Quantum, place: float) -> Quantum:
+        self.counts[self._level] += quantum.samples
+        if self._on_quantum is not None:
+            self._on_quantum(quantum, place)
+        return quantum
+
+    def _audio_of(self, number: int) -> tuple[int, Array]:
+        roll = self._rolls[number]
+        return roll.start_sample, roll.audio()
+
+    def _count_clipping(self, mix: Array) -> None:
+        if np.abs(mix).max(initial=0.0) > 1.0:
+            self.clipped_samples += int((np.abs(mix) > 1.0).any(axis=0).sum())
+            np.clip(mix, -1.0, 1.0, out=mix)
+
+
+def _on_roll(view: HostView, roll: Roll, start: float, step: float, samples: int) -> tuple[float, float]:
+    """Return start and step on the timeline that `roll` was made for; as they are where both timelines agree."""
+    if roll.timeline is view.timeline:
+        return start, step
+    end = start + samples * step
+    first, last = (
+        roll.timeline.position_at_beat(view.timeline.beat_at_position(position)) for position in (start, end)
+    )
+    if abs(first - start) < SAME_PLACE_SAMPLES and abs(last - end) < SAME_PLACE_SAMPLES:
+        return start, step
+    return first, (last - first) / samples
+
+
+def _early(loop: LoopRange) -> float:
+    """Return how many samples before a loop's end its start is faded in."""
+    return min(float(JOIN_SAMPLES), max(loop.start_sample, 0.0))
+
+
+def _shortest(error: float, view: HostView) -> float:
+    """Return `error` as it is around the loop: just before its end is just before its start."""
+    if view.loop is None:
+        return error
+    length = view.loop.length_samples
+    return error - length * round(error / length) if length > 0 and abs(error) > length / 2 else error
