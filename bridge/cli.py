@@ -25,6 +25,7 @@ from bridge.errors import UserError
 from bridge.evaluation.command import evaluate
 from bridge.live.serve_command import serve
 from bridge.live.take_command import take_app
+from bridge.midi.command import midi_app
 from bridge.send.command import send
 from bridge.session import backline_version
 from engine.manifest import BundleError, read_manifest
@@ -49,6 +50,7 @@ app.command()(serve)
 app.command()(doctor)
 app.command()(send)
 app.add_typer(take_app, name="take")
+app.add_typer(midi_app, name="midi")
 
 
 def _print_version(wanted: bool) -> None:

@@ -52,7 +52,7 @@ class Listener:
         if not continues or song_sample != self._next_sample:
             self._flush()
             audio = self._start(song_sample, audio)
-        self._next_sample = song_sample + audio.shape[1]
+        self._next_sample = max(song_sample, 0) + audio.shape[1]  # what was before the song is cut off already
         self._step(audio)
 
     def _start(self, song_sample: int, audio: Array) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,10 @@ class Reseed:
         """Check the seed."""
         check_seed(self.seed)
 
+    def covers(self, stem: str, frame: int) -> bool:
+        """Return whether `stem` has this seed at `frame`."""
+        return stem in self.stems and self.start_frame <= frame and (self.end_frame is None or frame < self.end_frame)
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -98,7 +102,11 @@ class Score:
 
     timeline: Timeline
     wish: Wish
-    reseeds: tuple[Reseed, ...] = field(default=())
+    reseeds: tuple[Reseed, ...] = ()
+
+    def seed_of(self, stem: str, frame: int) -> int:
+        """Return the seed of `stem` at `frame`."""
+        return next((r.seed for r in reversed(self.reseeds) if r.covers(stem, frame)), self.wish.seed)
 
 
 @dataclass(frozen=True, slots=True)

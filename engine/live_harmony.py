@@ -13,7 +13,6 @@ from engine.wish import Wish
 
 HEARD_FRAMES = 1_280  # a minute: enough for the key, and the time it takes does not grow with the song
 AHEAD_FRAMES = 256
-_EVERY_FRAMES = 16  # twice a bar at 80 bpm
 
 
 class LiveHarmony:
@@ -29,11 +28,12 @@ class LiveHarmony:
     def harmonised(self, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
         """Return the wish for a chunk at `first_frame`, with key and chords where the user names none.
 
+        They are read anew for each chunk: half a second more of the vocal is worth more than steps of the sampler are.
         Chords are read off the last minute before the chunk and, where a loop was sung before, off what follows.
         """
         if self._tables is None or wish.chords or not wish.listen_for_chords:
             return wish
-        now = (wish.key, timeline, first_frame // _EVERY_FRAMES)
+        now = (wish.key, timeline, first_frame)
         if now != self._read_for or self._wish is None:
             self._read_for, self._wish = now, self._read(self._tables, wish, timeline, first_frame)
         return replace(wish, key=self._wish.key, chords=self._wish.chords)

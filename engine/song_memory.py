@@ -92,7 +92,10 @@ class SongMemory:
         curves = _held(values[_CURVES], heard)
         vocal = Heard(values[_VOCAL] * heard, values[_PITCH] * heard, curves, heard)
         made = flags[:_HEARD_ROW]
-        return Remembered(vocal, values[_MADE] * np.repeat(made, LATENT_CHANNELS, axis=0), made)
+        latents = np.where(
+            np.repeat(made, LATENT_CHANNELS, axis=0), values[_MADE], np.float32(0.0)
+        )  # 0 times NaN is NaN
+        return Remembered(vocal, latents, made)
 
     @property
     def bytes(self) -> int:

@@ -7,20 +7,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from bridge.hearing.packets import VocalPacket
 from bridge.hearing.vocal_buffer import VocalBuffer
-from bridge.live.controls import Controls, Lock, frames_of_beats, stems_from
+from bridge.live import command_values as values
+from bridge.live.controls import Controls, Lock, frames_of_beats
 from bridge.live.generator import Change, Generator
 from bridge.live.mixing_desk import Gate
 from bridge.live.player import Player
+from bridge.live.transport_commands import TransportCommands
 from bridge.osc.calls import Call, CommandError, Handler
 from bridge.osc.contract import PREFIX
 from bridge.osc.method import OscValue
 from bridge.transport.host import HostTransport
-from bridge.transport.snapshot import TransportSnapshot
 from bridge.transport.view import HostView
 from engine.geometry import LATENT_HOP_SAMPLES, STEMS
-from engine.harmony import Chord, Key
 from engine.live_chunk import Reseed
 from engine.planner import FRAMES_MULTIPLE
 from engine.timeline import Timeline
@@ -72,16 +71,6 @@ class Commands:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the handler of each address that the contract leaves to a session."""
-        transport = {
-            "transport": self._transport,
-            "tempo": lambda call: self._partial(self._host.set_tempo, call.arguments["bpm"], call),
-            "time_signature": self._time_signature,
-            "play": lambda call: self._partial(self._host.play, call),
-            "stop": lambda call: self._partial(self._host.stop, call),
-            "locate": lambda call: self._partial(self._host.locate, call.arguments["beat"], call),
-            "loop": self._loop,
-            "vocal": self._vocal_packet,
-        }
         music = {
             "generate/start": self._start,
             "generate/stop": self._stop,
@@ -101,13 +90,14 @@ class Commands:
             "control/lookahead": self._lookahead,
             "control/chunk": self._chunk,
         }
-        stems: dict[str, Handler] = {}
+        transport = TransportCommands(self._host, self._vocal, self._generator.wake.set).handlers()
+        strips: dict[str, Handler] = {}
         for stem in STEMS:
-            stems[f"stem/{stem}/gain"] = partial(self._strip, stem, "gain_db", "db")
-            stems[f"stem/{stem}/mute"] = partial(self._strip, stem, "mute", "on")
-            stems[f"stem/{stem}/solo"] = partial(self._strip, stem, "solo", "on")
-            stems[f"stem/{stem}/lock"] = partial(self._lock, stem)
-        return {f"{PREFIX}/{name}": handler for name, handler in {**transport, **music, **controls, **stems}.items()}
+            strips[f"stem/{stem}/gain"] = partial(self._strip, stem, "gain_db", "db")
+            strips[f"stem/{stem}/mute"] = partial(self._strip, stem, "mute", "on")
+            strips[f"stem/{stem}/solo"] = partial(self._strip, stem, "solo", "on")
+            strips[f"stem/{stem}/lock"] = partial(self._lock, stem)
+        return {f"{PREFIX}/{name}": handler for name, handler in {**transport, **music, **controls, **strips}.items()}
 
     def apply_preset(self, preset: Preset) -> None:
         """Take over a preset's style, steps, guidance and gains."""
@@ -133,7 +123,7 @@ class Commands:
     def publish_all(self) -> None:
         """Say every readable value once, so that whoever asks first gets it."""
         wish = self._generator.controls.wish
-        values: dict[str, Values] = {
+        readable: dict[str, Values] = {
             "control/style": (wish.style or "",),
             "control/arousal": (-1.0 if wish.arousal is None else wish.arousal,),
             "control/focus": (-1.0 if wish.focus is None else wish.focus,),
@@ -147,71 +137,17 @@ class Commands:
         }
         for stem in STEMS:
             strip = self._player.desk.channel(stem)
-            values[f"stem/{stem}/gain"] = (strip.gain_db,)
-            values[f"stem/{stem}/mute"] = (int(strip.mute),)
-            values[f"stem/{stem}/solo"] = (int(strip.solo),)
-            values[f"stem/{stem}/lock"] = (0, -1.0, -1.0)
-        for name, value in values.items():
+            readable[f"stem/{stem}/gain"] = (strip.gain_db,)
+            readable[f"stem/{stem}/mute"] = (int(strip.mute),)
+            readable[f"stem/{stem}/solo"] = (int(strip.solo),)
+            readable[f"stem/{stem}/lock"] = (0, -1.0, -1.0)
+        for name, value in readable.items():
             self._published(f"{PREFIX}/{name}", value)
 
-    def _transport(self, call: Call) -> Values:
-        given = call.arguments
-        loop_on = bool(given["loop_on"]) and _number(given["loop_end_ppq"]) > _number(given["loop_start_ppq"])
-        snapshot = TransportSnapshot(
-            playing=bool(given["playing"]),
-            song_sample=int(_number(given["song_sample"])),
-            rate_hz=int(_number(given["rate"])),
-            ppq=_number(given["ppq"]),
-            bpm=_number(given["bpm"]),
-            numerator=int(_number(given["numerator"])),
-            denominator=int(_number(given["denominator"])),
-            loop_on=loop_on,
-            loop_start_ppq=_number(given["loop_start_ppq"]),
-            loop_end_ppq=_number(given["loop_end_ppq"]),
-            sequence=int(_number(given["sequence"])),
-        )
-        self._host.observe(snapshot, call.arrived_seconds)
-        return ()
-
-    def _partial(self, change: Callable[..., None], *arguments: object) -> Values:
-        """Carry out one part of the transport; the last of `arguments` is the call."""
-        *values, call = arguments
-        assert isinstance(call, Call)
-        change(*values, call.arrived_seconds)
-        self._generator.wake.set()
-        return ()
-
-    def _time_signature(self, call: Call) -> Values:
-        given = call.arguments
-        return self._partial(self._host.set_time_signature, given["numerator"], given["denominator"], call)
-
-    def _loop(self, call: Call) -> Values:
-        given = call.arguments
-        on = bool(given["on"])
-        if on and not _number(given["end_beat"]) > _number(given["start_beat"]):
-            raise CommandError("empty_loop", "the loop ends where it starts or before; send end_beat after start_beat")
-        return self._partial(self._host.set_loop, on, given["start_beat"], given["end_beat"], call)
-
-    def _vocal_packet(self, call: Call) -> Values:
-        given = call.arguments
-        if not self._host.now_view(call.arrived_seconds).moving:
-            return ()  # what is sung while the song stands has no place in it
-        names = ("stream", "sequence", "song_sample", "rate", "channels")
-        stream, sequence, song_sample, rate_hz, channels = (int(_number(given[name])) for name in names)
-        blob = given["samples"]
-        assert isinstance(blob, bytes)
-        try:
-            packet = VocalPacket.from_pcm(stream, sequence, song_sample, rate_hz, channels, str(given["format"]), blob)
-        except ValueError as error:
-            self._vocal.count_bad()
-            raise CommandError("bad_vocal", str(error)) from error
-        self._vocal.push(packet, call.arrived_seconds)
-        return ()
-
     def _start(self, call: Call) -> Values:
-        stems = _stems(call)
+        stems = values.stems(call)
         timeline, here = self._place(call)
-        from_beat, to_beat = _number(call.arguments["from_beat"]), _number(call.arguments["to_beat"])
+        from_beat, to_beat = values.number(call.arguments["from_beat"]), values.number(call.arguments["to_beat"])
         if from_beat < 0:
             from_beat = timeline.beat_at_bar(timeline.bar_at_beat(here - 1e-6) + 1)
         if 0 <= to_beat <= from_beat:
@@ -243,9 +179,9 @@ class Commands:
         return ()
 
     def _reroll(self, call: Call) -> Values:
-        stems = _stems(call)
+        stems = values.stems(call)
         timeline, _ = self._place(call)
-        from_beat, to_beat = _number(call.arguments["from_beat"]), _number(call.arguments["to_beat"])
+        from_beat, to_beat = values.number(call.arguments["from_beat"]), values.number(call.arguments["to_beat"])
         if to_beat <= from_beat:
             raise CommandError("empty_range", f"from beat {from_beat:g} to beat {to_beat:g} is empty; send a later end")
         start, end = frames_of_beats(timeline, from_beat, to_beat)
@@ -258,7 +194,7 @@ class Commands:
 
     def _control(self, name: str, call: Call) -> Values:
         value = call.arguments[name]
-        wished = _wished(name, value)
+        wished = values.wished(name, value)
         field = _FIELD.get(name, name)
         replace(self._generator.controls.wish, **{field: wished})  # type: ignore[arg-type]
         beat = self._effect_beat(self._view(call).timeline)
@@ -269,11 +205,8 @@ class Commands:
         return (beat,)
 
     def _chord(self, call: Call) -> Values:
-        name, beat = str(call.arguments["chord"]), _number(call.arguments["beat"])
-        try:
-            chord = Chord.parse(name) if name else None
-        except ValueError as error:
-            raise CommandError("bad_chord", str(error)) from error
+        name, beat = str(call.arguments["chord"]), values.number(call.arguments["beat"])
+        chord = values.chord(name)
         timeline, here = self._place(call)
         effect = self._effect_beat(timeline)
         from_beat = here if beat < 0 else beat
@@ -283,13 +216,13 @@ class Commands:
         return (max(from_beat, effect),)
 
     def _lookahead(self, call: Call) -> Values:
-        frames = int(_number(call.arguments["frames"]))
+        frames = int(values.number(call.arguments["frames"]))
         self._generator.request(Change(lambda controls: replace(controls, lookahead_frames=frames), ()))
         self._published(call.address, (frames,))
         return (self._effect_beat(self._view(call).timeline),)
 
     def _chunk(self, call: Call) -> Values:
-        frames = int(_number(call.arguments["frames"]))
+        frames = int(values.number(call.arguments["frames"]))
         if frames % FRAMES_MULTIPLE:
             raise CommandError("bad_chunk", f"a chunk of {frames} frames; send a multiple of {FRAMES_MULTIPLE}, or 0")
         longest = self._generator.shape.window_frames // 4
@@ -301,13 +234,13 @@ class Commands:
 
     def _strip(self, stem: str, field: str, argument: str, call: Call) -> Values:
         value = call.arguments[argument]
-        given = _number(value) if field == "gain_db" else bool(value)
+        given = values.number(value) if field == "gain_db" else bool(value)
         self._player.desk = self._player.desk.changed(stem, **{field: given})
         self._published(call.address, (value,))
         return ()
 
     def _lock(self, stem: str, call: Call) -> Values:
-        from_beat, to_beat = _number(call.arguments["from_beat"]), _number(call.arguments["to_beat"])
+        from_beat, to_beat = values.number(call.arguments["from_beat"]), values.number(call.arguments["to_beat"])
         on = bool(call.arguments["on"])
         start, end = frames_of_beats(self._view(call).timeline, max(from_beat, 0.0), to_beat)
         lock = Lock(stem, start, end)
@@ -342,33 +275,3 @@ class Commands:
 
 
 _FIELD = {"guidance": "guidance_scale"}
-
-
-def _wished(name: str, value: OscValue) -> object:
-    """Return the value of `Wish` that a control's argument means.
-
-    Raises:
-        CommandError: it means nothing.
-    """
-    if name == "style":
-        return str(value) or None
-    if name in ("arousal", "focus"):
-        return None if _number(value) < 0 else _number(value)
-    if name == "key":
-        try:
-            return Key.parse(str(value)) if value else None
-        except ValueError as error:
-            raise CommandError("bad_key", str(error)) from error
-    return _number(value) if name == "guidance" else int(_number(value))
-
-
-def _stems(call: Call) -> tuple[str, ...]:
-    try:
-        return stems_from(str(call.arguments["stems"]))
-    except ValueError as error:
-        raise CommandError("unknown_stem", str(error)) from error
-
-
-def _number(value: OscValue) -> float:
-    assert isinstance(value, (int, float))
-    return value

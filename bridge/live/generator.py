@@ -1,7 +1,8 @@
 """The generator: hears the vocal, decides which chunk is due, has the band make it, and puts its sound on a lane.
 
 `step` does one thing and says how long nothing is due; a thread calls it again and again, a test calls it on a clock
-of its own. It never waits for the player, nor the player for it.
+of its own. Another thread, with less precedence, calls `step_backup`. None of them waits for the player, nor the player
+for them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ HEARING_SECONDS = 0.2
 BUSY_SHARE = 0.85  # of a chunk's time that may go into making the next one
 REPLAY_LEAD_SECONDS = 0.12
 PASSES_AHEAD = 3
+MORE_BACKUP_FRAMES = 12  # so that not every chunk's backup has to be decoded
 KEPT_BARS = 2
 
 
@@ -88,8 +90,8 @@ class Shape:
     window_frames: int
 
     def plan(self, first_frame: int, bar_frames: int) -> ChunkPlan:
-        """Return the plan of a chunk with a backup of a bar, as far as half the window allows."""
-        backup = min(_up(bar_frames), self.window_frames // 2 // FRAMES_MULTIPLE * FRAMES_MULTIPLE)
+        """Return the plan of a chunk with a backup of a bar and a bit, as far as half the window allows."""
+        backup = min(_up(bar_frames) + MORE_BACKUP_FRAMES, self.window_frames // 2 // FRAMES_MULTIPLE * FRAMES_MULTIPLE)
         past = self.window_frames - self.chunk_frames - backup
         return ChunkPlan(first_frame, self.chunk_frames, backup, past)
 
@@ -147,6 +149,17 @@ class _Target:
     missed: int
 
 
+@dataclass(slots=True)
+class _Backup:
+    """What is left to be decoded of the last roll; `begun` is whether any of it was."""
+
+    lane: Lane
+    roll: Roll
+    pieces: Iterator[Piece]
+    bar_samples: int
+    begun: bool = False
+
+
 class Abandoned(Exception):  # noqa: N818 - not an error: a newer wish came
     """The chunk in the making is not wanted any more."""
 
@@ -181,7 +194,7 @@ class Generator:
         self._band, self._take_vocal = band, take_vocal
         self._on_delivery, self._on_trouble = on_delivery, on_trouble
         self._requests: deque[Change] = deque()
-        self._backup: tuple[Lane, Roll, Iterator[Piece]] | None = None
+        self._backup: _Backup | None = None
         self._number = 0
         self._next_hearing_seconds = 0.0
         self.wake = threading.Event()
@@ -215,8 +228,6 @@ class Generator:
         target = self._target(front, view)
         lead = self._lead_seconds
         if target is None or target.slack_seconds > lead:
-            if self._extend_backup():
-                return 0.0
             return IDLE_SECONDS if target is None else min(IDLE_SECONDS, target.slack_seconds - lead)
         self._hear(now)
         self._make(target, view)
@@ -269,8 +280,8 @@ class Generator:
                 return None
             if loop is None or first * LATENT_HOP_SAMPLES < loop.end_sample:
                 slack = (first * LATENT_HOP_SAMPLES - ENTRY_SAMPLES - position + passed) / SAMPLE_RATE_HZ
-                if not front.moving:
-                    return None if lane is not None and lane.rolls else _Target(key, first, 0.0, 0)
+                if not front.moving:  # enough is made to begin with when it starts to move
+                    return _Target(key, first, 0.0, 0) if slack < 2.0 * self._lead_seconds else None
                 if due or first > soonest:
                     return _Target(key, first, slack, 0)
                 missed = 0 if lane is None or lane.is_cut else self._missed(lane, first)
@@ -287,9 +298,10 @@ class Generator:
             return (self._soonest(position), False) if playing else (_frame_of(position), True)
         if lane.is_cut:
             return made_until, False
-        soonest = self._soonest(position) if playing else made_until
-        behind = soonest - made_until >= self.chunk_frames
-        return (soonest, False) if behind else (made_until, True)
+        done_at = position + self.pace.lead_seconds * SAMPLE_RATE_HZ
+        if playing and done_at >= (made_until + self.chunk_frames) * LATENT_HOP_SAMPLES:
+            return self._soonest(position), False  # the whole chunk would be over when it is made
+        return made_until, True
 
     def _missed(self, lane: Lane, first_frame: int) -> int:
         """Return how many chunks are left out if `lane` goes on at `first_frame`."""
@@ -318,7 +330,8 @@ class Generator:
         for _ in range(target.missed):
             self.pace.delivered(False)
         shape = replace(self.shape, chunk_frames=self.chunk_frames)
-        plan = shape.plan(target.first_frame, _bar_frames(view.timeline, target.first_frame))
+        bar_frames = _bar_frames(view.timeline, target.first_frame)
+        plan = shape.plan(target.first_frame, bar_frames)
         try:
             chunk, pieces, entry = self._band.make(plan, self.controls.score(view.timeline), self._may_abandon)
         except Abandoned:
@@ -330,7 +343,7 @@ class Generator:
         if not self._decode(roll, pieces, chunk.plan.chunk_frames // PIECE_FRAMES + 1, lane):
             self._band.forget(STEMS, plan.first_frame, plan.end_frame)
             return
-        self._backup = (lane, roll, pieces)
+        self._backup = _Backup(lane, roll, pieces, bar_frames * LATENT_HOP_SAMPLES)
         seconds = self._clock.now() - start
         if chunk.sampled:
             self.pace.took(seconds)
@@ -363,17 +376,30 @@ class Generator:
         if self._on_delivery is not None:
             self._on_delivery(delivery)
 
-    def _extend_backup(self) -> bool:
-        """Decode one more piece of the last chunk's backup; return whether there was one."""
-        if self._backup is None:
-            return False
-        _, roll, pieces = self._backup
-        piece = next(pieces, None)
+    def step_backup(self) -> float:
+        """Decode one more piece of a backup if what there is lasts for less than a bar; for a thread of its own.
+
+        Returns:
+            The seconds until there may be more to do.
+        """
+        job, front = self._backup, self._player.front
+        if job is None or not (job.begun or self._lasts_less_than(job, front)):
+            return IDLE_SECONDS
+        job.begun = True
+        piece = next(job.pieces, None)
         if piece is None or not np.isfinite(piece.audio).all():
-            self._backup = None
-            return False
-        roll.append(piece.audio)
-        return True
+            if self._backup is job:
+                self._backup = None
+            return IDLE_SECONDS
+        job.roll.append(piece.audio)
+        return 0.0
+
+    def _lasts_less_than(self, job: _Backup, front: Front) -> bool:
+        lane = self._lanes.get(front.key)
+        if lane is None or not front.moving or job.lane is not lane:
+            return True
+        position = round(front.song_sample)
+        return lane.covered_until(position) - position < job.bar_samples
 
     def _may_abandon(self, share: float) -> None:
         """Give up the chunk in the making if the user wants another and what is there lasts until that is made."""

@@ -110,10 +110,8 @@ class Reporter:
         beat = timeline.beat_at_sample(chunk.plan.first_frame * LATENT_HOP_SAMPLES)
         state = "new" if chunk.sampled else "again"
         eta_ms = -1.0 if delivery.slack_seconds is None else 1e3 * delivery.slack_seconds
-        seed = chunk.score.wish.seed
-        return [
-            (timeline.bar_at_beat(beat), timeline.beats_per_bar_at(beat), stem, state, eta_ms, seed) for stem in STEMS
-        ]
+        bar, beats = timeline.bar_at_beat(beat), timeline.beats_per_bar_at(beat)
+        return [(bar, beats, stem, state, eta_ms, chunk.score.seed_of(stem, chunk.plan.first_frame)) for stem in STEMS]
 
     def publish_meters(self, status: LiveStatus, publish: Publish) -> None:
         """Say the levels."""

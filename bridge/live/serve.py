@@ -78,6 +78,7 @@ class ServeOptions:
         guidance: the same.
         chunk_frames: the same.
         offset_seconds: how much later than the host's position sound is to be heard.
+        vocal_gain_db: by how much the vocal is lifted for the band's ears, and nobody else's.
         waits: whether nothing sounds before `/backline/generate/start`.
         midi: MIDI inputs, and what each may say.
         link: whether to follow Ableton Link.
@@ -104,6 +105,7 @@ class ServeOptions:
     guidance: float | None = None
     chunk_frames: int | None = None
     offset_seconds: float = 0.0
+    vocal_gain_db: float = 0.0
     waits: bool = False
     midi: MidiRoles = field(default_factory=MidiRoles)
     link: bool = False
@@ -226,6 +228,7 @@ class Server:
             self.settings.speed.p95_seconds,
             self._delivered,
             self._played,
+            options.vocal_gain_db,
         )
         session.player.offset_samples = -options.offset_seconds * 44_100
         return session

@@ -16,7 +16,7 @@ from bridge.errors import UserError
 from bridge.live.line_log import LineLog
 from bridge.live.serve import NULL_DEVICE, ServeOptions, Server
 from bridge.live.view import LiveView, TerminalView
-from bridge.midi.control_map import load_control_map
+from bridge.midi.control_map import ControlMap, load_control_map
 from bridge.midi.listener import MidiRoles
 from bridge.osc.contract import DEFAULT_PORT
 from bridge.sound.output import BLOCK_SAMPLES, RING_SECONDS, LatencyTerms
@@ -54,10 +54,15 @@ def serve(
     ring: Annotated[float, typer.Option(min=10, max=1000, help="Sound that waits for the card, in ms.")] = 1e3
     * RING_SECONDS,
     offset: Annotated[float, typer.Option(min=-1000, max=1000, help="Play that many ms later than the host.")] = 0.0,
+    vocal_gain: Annotated[
+        float, typer.Option(min=-40, max=40, help="Lift a quiet vocal for the band's ears, in dB.")
+    ] = 0.0,
     wait: Annotated[bool, typer.Option("--wait", help="Be silent until /backline/generate/start.")] = False,
     midi_clock: Annotated[Text, typer.Option(help="MIDI port whose clock is followed.")] = None,
     midi_chords: Annotated[Text, typer.Option(help="MIDI port whose notes are chords.")] = None,
-    midi_map: Annotated[list[str] | None, typer.Option(help="Control map, by name or .toml; may be repeated.")] = None,
+    midi_map: Annotated[
+        list[str] | None, typer.Option(help="Control map, NAME or NAME@PORT; repeatable.")
+    ] = None,
     link: Annotated[bool, typer.Option("--link", help="Follow Ableton Link.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of the view, for a service.")] = False,
     seconds: Annotated[float | None, typer.Option(min=0, help="End by itself after so many seconds.")] = None,
@@ -88,8 +93,9 @@ def serve(
         guidance=guidance,
         chunk_frames=chunk,
         offset_seconds=offset / 1e3,
+        vocal_gain_db=vocal_gain,
         waits=wait,
-        midi=MidiRoles(midi_clock, midi_chords, tuple(load_control_map(name) for name in midi_map or ())),
+        midi=MidiRoles(midi_clock, midi_chords, tuple(_control_map(words) for words in midi_map or ())),
         link=link,
     )
     clock = SystemClock()
@@ -168,6 +174,16 @@ def _seconds(played: dict[str, float]) -> str:
 def _say(words: str) -> None:
     typer.echo(words)
     sys.stdout.flush()
+
+
+def _control_map(words: str) -> ControlMap:
+    """Return the control map of `NAME` or `NAME@PORT`."""
+    name, _, port = words.partition("@")
+    control_map = load_control_map(name)
+    control_map = control_map.model_copy(update={"port": port}) if port else control_map
+    if not control_map.port:
+        raise UserError(f"--midi-map {words}: it names no port; give {name}@PORT (see backline midi list)")
+    return control_map
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 ```text
 OSC thread        -> HostTransport, VocalBuffer, requests
 generator thread  -> Generator.step: vocal -> band -> lanes
+backup thread     -> Generator.step_backup: the sound beyond the last chunk
 player thread     -> Player.fill: lanes -> ring
 audio callback    -> in C: ring -> card
 ```
@@ -16,12 +17,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge.clock import Clock
-from bridge.hearing.vocal_buffer import VocalBuffer
+from bridge.hearing.vocal_buffer import VocalBuffer, VocalRun
 from bridge.live.controls import Controls
 from bridge.live.generator import Delivery, Generator, Musicians, Shape
 from bridge.live.lane import Lanes
@@ -31,6 +33,7 @@ from bridge.live.player import Level, Player
 from bridge.live.quantum import Quantum
 from bridge.sound.output import SoundOut
 from bridge.transport.host import HostTransport
+from engine.mixer import gain_from_db
 
 Array = NDArray[np.float32]
 
@@ -38,7 +41,8 @@ MAX_EVENTS = 200
 PLAYER_SECONDS = 0.004
 STOP_FADE_SECONDS = 0.15
 JOIN_SECONDS = 5.0
-_PLAYER_NICENESS = -10
+TROUBLE_SECONDS = 0.02
+PLAYER_NICENESS, GENERATOR_NICENESS, BACKUP_NICENESS = -10, -5, 5
 
 
 class LiveSession:
@@ -63,6 +67,7 @@ class LiveSession:
         making_seconds: float,
         on_delivery: Callable[[Delivery], None] | None = None,
         on_quantum: Callable[[Quantum, float], None] | None = None,
+        vocal_gain_db: float = 0.0,
     ) -> None:
         """Put a session together.
 
@@ -75,6 +80,7 @@ class LiveSession:
             making_seconds: how long a chunk takes, as measured.
             on_delivery: told of each chunk.
             on_quantum: told of each quantum played.
+            vocal_gain_db: by how much the vocal is lifted for the band's ears.
         """
         self.clock = clock
         self.out = out
@@ -85,6 +91,7 @@ class LiveSession:
         self.repeats = 0
         self.last_delivery: Delivery | None = None
         self._started_seconds = clock.now()
+        self._vocal_gain = np.float32(gain_from_db(vocal_gain_db))
         self._told = on_delivery
         lanes = Lanes()
         self.player = Player(clock, self.host, out, lanes, on_quantum, self._level_changed, self.meters.take)
@@ -94,7 +101,7 @@ class LiveSession:
             self.player,
             lanes,
             band,
-            self.vocal.take,
+            self._take_vocal,
             controls,
             shape,
             Pace(making_seconds),
@@ -115,7 +122,7 @@ class LiveSession:
             SoundError: the output cannot be opened.
         """
         self.out.open()
-        loops = {"player": self._play, "generator": self._generate}
+        loops = {"player": self._play, "generator": self._generate, "backup": self._back_up}
         self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
         for thread in self._threads:
             thread.start()
@@ -134,20 +141,33 @@ class LiveSession:
             thread.join(JOIN_SECONDS)
         self.out.close()
 
+    def _take_vocal(self, now_seconds: float) -> tuple[VocalRun, ...]:
+        runs = self.vocal.take(now_seconds)
+        if self._vocal_gain == 1.0:
+            return runs
+        return tuple(replace(run, audio=np.clip(run.audio * self._vocal_gain, -1.0, 1.0)) for run in runs)
+
     def _play(self) -> None:
-        """Keep the ring full; the one thread that must not be late asks for precedence where it may."""
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PLAYER_NICENESS)
+        """Keep the ring full; the one thread that must not be late."""
+        _take_precedence(PLAYER_NICENESS)
         while not self._stopping.is_set():
             self._guarded(self.player.fill)
             self._stopping.wait(PLAYER_SECONDS)
 
     def _generate(self) -> None:
+        _take_precedence(GENERATOR_NICENESS)
         while not self._stopping.is_set():
             seconds = self._guarded(self.generator.step)
             if seconds is None or seconds > 0:
-                self.generator.wake.wait(0.02 if seconds is None else seconds)
+                self.generator.wake.wait(TROUBLE_SECONDS if seconds is None else seconds)
                 self.generator.wake.clear()
+
+    def _back_up(self) -> None:
+        _take_precedence(BACKUP_NICENESS)
+        while not self._stopping.is_set():
+            seconds = self._guarded(self.generator.step_backup)
+            if seconds is None or seconds > 0:
+                self._stopping.wait(TROUBLE_SECONDS if seconds is None else seconds)
 
     def _guarded(self, step: Callable[[], float]) -> float | None:
         """Do one step of a thread; what goes wrong is told, and the thread goes on."""
@@ -170,3 +190,9 @@ class LiveSession:
             self.tell(f"{before.value} -> {after.value}: the next chunk is not there")
         elif before in (Level.BACKUP, Level.BAR_LOOP, Level.SILENCE):
             self.tell(f"{before.value} -> {after.value}")
+
+
+def _take_precedence(niceness: int) -> None:
+    """Ask for precedence over other programs, or give it up; without the right to, all stays as it is."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
