@@ -77,7 +77,7 @@ class ClickBand:
 
     def _clicks(self, timeline: Timeline, start: int, end: int) -> Array:
         audio = np.zeros((len(STEMS), AUDIO_CHANNELS, end - start), np.float32)
-        beat = int(np.ceil(timeline.beat_at_sample(start) - 1e-9))
+        beat = int(np.ceil(timeline.beat_at_sample(start) - 1e-3))
         while (sample := timeline.sample_at_beat(beat)) < end:
             if sample >= start:
                 on_bar = timeline.bar_at_beat(beat) != timeline.bar_at_beat(beat - 1e-6)

@@ -37,7 +37,7 @@ BUSY_SHARE = 0.85  # of a chunk's time that may go into making the next one
 REPLAY_LEAD_SECONDS = 0.12
 PASSES_AHEAD = 3
 MORE_BACKUP_FRAMES = 12  # so that not every chunk's backup has to be decoded
-KEPT_BARS = 2
+KEPT_BARS = 5
 
 
 class Musicians(Protocol):

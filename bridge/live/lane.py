@@ -112,7 +112,7 @@ class Lane:
     def prune(self, before_sample: int) -> None:
         """Let go of rolls whose chunk ended before a song position, but for the last one."""
         if self.rolls:
-            kept = tuple(roll for roll in self.rolls[:-1] if roll.fresh_end_sample > before_sample)
+            kept = tuple(roll for roll in self.rolls[:-1] if roll.end_sample > before_sample)
             self.rolls = (*kept, self.rolls[-1])
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from engine.geometry import STEMS
 from engine.mixer import gain_from_db
 
+BORDER_SAMPLES = 0.75  # a quantum that ends on a border, give or take rounding, does not reach beyond it
 GATE_RAMP_SAMPLES = 64  # short, and before the beat: a kick on it keeps its attack
 
 
@@ -19,7 +20,8 @@ class Gate:
 
     def open_at(self, sample: float) -> bool:
         """Return whether the stem may sound at a song position."""
-        return self.start_sample - GATE_RAMP_SAMPLES <= sample and (self.end_sample is None or sample < self.end_sample)
+        begun = sample > self.start_sample - GATE_RAMP_SAMPLES + BORDER_SAMPLES
+        return begun and (self.end_sample is None or sample < self.end_sample)
 
     def next_open(self, sample: int) -> int:
         """Return the first position from `sample`, which is before its end, on at which it is open."""

@@ -50,7 +50,9 @@ class Pace:
 
     def percentile(self, share: float) -> float:
         """Return the time within which `share` (0 to 1) of the last generations were done."""
-        return float(np.quantile(self._seconds, share)) if len(self._seconds) > 1 else self.first_guess_seconds
+        if len(self._seconds) < 2:
+            return self.first_guess_seconds
+        return float(np.quantile(self._seconds, share, method="lower"))
 
     @property
     def recent_seconds(self) -> float:

@@ -143,6 +143,7 @@ class Player:
         self._gains: Gains = tuple(0.0 for _ in STEMS)
         self._front = Front(self._key, 0.0, False)
         self._rolls: dict[int, Roll] = {}
+        self._wanted_position = 0
 
     @property
     def front(self) -> Front:
@@ -156,10 +157,10 @@ class Player:
 
     def fill(self) -> int:
         """Write as many quanta as the output takes; return how many samples."""
-        room = written = self._out.writable_samples()
-        while room >= LEAST_SAMPLES:
-            room -= self._write(min(room, QUANTUM_SAMPLES))
-        return written - room
+        left = written = self._out.writable_samples()
+        while (room := min(left, self._out.writable_samples())) >= LEAST_SAMPLES:
+            left -= self._write(min(room, QUANTUM_SAMPLES))
+        return written - left
 
     def _write(self, room: int) -> int:
         """Write one quantum of at most `room` samples."""
@@ -169,7 +170,9 @@ class Player:
         self._rolls.clear()
         mix = stems.sum(axis=0)
         self._count_clipping(mix)
+        position = self._out.write_position()
         self._out.write(mix)
+        self._wanted_position = position + quantum.samples
         if self._on_stems is not None:
             self._on_stems(stems)
         return quantum.samples
@@ -205,8 +208,11 @@ class Player:
                 self._lanes.adopt(self._front.key, key, place)
             self._jump(key, place)
             return 1.0
+        if view.loop is not None and place < view.loop.end_sample <= self._next:
+            self._jump(self._key.next_pass, place)  # the loop came when its end had been written already
+            return 1.0
         error = _shortest(place - self._next, view)
-        if abs(error) > JUMP_SAMPLES:
+        if abs(error) > JUMP_SAMPLES or (self._lost_time() and abs(error) > LOOSE_SAMPLES):
             self._jump(self._key, place)
             return 1.0
         if abs(error) > LOOSE_SAMPLES:
@@ -218,6 +224,10 @@ class Player:
             return 1.0
         return 1.0 + float(np.clip(error / (DRIFT_SECONDS * SAMPLE_RATE_HZ), -MAX_DRIFT, MAX_DRIFT))
 
+    def _lost_time(self) -> bool:
+        """Return whether the output played silence of its own since the last quantum."""
+        return self._out.write_position() != self._wanted_position
+
     def _jump(self, key: LaneKey, place: float) -> None:
         self._key, self._next, self._correcting, self._joining = key, float(round(place)), False, True
 
@@ -227,7 +237,7 @@ class Player:
         if view.loop is not None and self._next < view.loop.end_sample - _early(view.loop):
             borders.append(round(view.loop.end_sample - _early(view.loop)))
         distances = [round((border - self._next) / step) for border in borders if border is not None]
-        return max(1, min([room, *(distance for distance in distances if distance > 0)]))
+        return max(1, min([room, *distances]))
 
     def _advance(self, view: HostView, position: float) -> None:
         """Move on to `position`; at the loop's end back to its start, so early that a beat on it keeps its attack."""
@@ -258,7 +268,7 @@ class Player:
 
     def _covers(self, view: HostView, roll: Roll, start: float, step: float, samples: int) -> bool:
         content, content_step = _on_roll(view, roll, start, step, samples)
-        first, end = touched(Voice(roll.number, content, content_step), samples)
+        first, end = touched(Voice(roll.number, content, content_step), samples + FADE_SAMPLES)
         return roll.covers(first, end)
 
     @staticmethod
@@ -295,7 +305,7 @@ class Player:
         return (voice,)
 
     def _to_gains(self, view: HostView, source: _Source | None, start: float, step: float, samples: int) -> Gains:
-        gains = self.desk.factors_at(start + samples * step)
+        gains = _moved(self._gains, self.desk.factors_at(start + samples * step), samples)
         if source is None:
             return gains
         _, content_step = _on_roll(view, source.roll, start - source.shift_samples, step, samples)
@@ -304,10 +314,10 @@ class Player:
         return tuple(gain if stem == "drums" else 0.0 for stem, gain in zip(STEMS, gains, strict=True))
 
     def _level_of(self, source: _Source | None, place: float) -> None:
-        if source is not None:
-            self._change_level(source.level, place)
-        elif self._lanes.get(self._key) is None or not any(self.desk.factors_at(place)):
+        if self._lanes.get(self._key) is None or not any(self.desk.factors_at(place + GATE_RAMP_SAMPLES)):
             self._change_level(Level.RESTING, place)
+        elif source is not None:
+            self._change_level(source.level, place)
         else:
             self._change_level(Level.SILENCE, place)
 
@@ -331,6 +341,15 @@ class Player:
         if np.abs(mix).max(initial=0.0) > 1.0:
             self.clipped_samples += int((np.abs(mix) > 1.0).any(axis=0).sum())
             np.clip(mix, -1.0, 1.0, out=mix)
+
+
+def _moved(gains: Gains, wanted: Gains, samples: int) -> Gains:
+    """Return `gains` on their way to `wanted`, no faster than a gate opens, however short a quantum is."""
+    most = samples / GATE_RAMP_SAMPLES
+    return tuple(
+        gain + float(np.clip(to - gain, -most * max(gain, to, 1.0), most * max(gain, to, 1.0)))
+        for gain, to in zip(gains, wanted, strict=True)
+    )
 
 
 def _on_roll(view: HostView, roll: Roll, start: float, step: float, samples: int) -> tuple[float, float]:

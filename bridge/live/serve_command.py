@@ -60,9 +60,7 @@ def serve(
     wait: Annotated[bool, typer.Option("--wait", help="Be silent until /backline/generate/start.")] = False,
     midi_clock: Annotated[Text, typer.Option(help="MIDI port whose clock is followed.")] = None,
     midi_chords: Annotated[Text, typer.Option(help="MIDI port whose notes are chords.")] = None,
-    midi_map: Annotated[
-        list[str] | None, typer.Option(help="Control map, NAME or NAME@PORT; repeatable.")
-    ] = None,
+    midi_map: Annotated[list[str] | None, typer.Option(help="Control map, NAME or NAME@PORT; repeatable.")] = None,
     link: Annotated[bool, typer.Option("--link", help="Follow Ableton Link.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of the view, for a service.")] = False,
     seconds: Annotated[float | None, typer.Option(min=0, help="End by itself after so many seconds.")] = None,

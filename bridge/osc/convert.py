@@ -21,11 +21,22 @@ _KINDS = {
 
 
 def split_request_id(method: OscMethod, values: Sequence[OscValue]) -> tuple[Sequence[OscValue], str | None]:
-    """Return the arguments and, apart, the request id: a last string that starts with `#`, unless it is needed."""
+    """Return the arguments and, apart, the request id.
+
+    That is a last string that starts with `#`, unless it stands where the method must have a string: what is sent
+    without a number that it needs is still answered by its id.
+    """
+    request_id = trailing_request_id(values)
+    place = len(values) - 1
+    if request_id is None or (place < method.required_count and method.arguments[place].type_tag == "s"):
+        return values, None
+    return values[:-1], request_id
+
+
+def trailing_request_id(values: Sequence[OscValue]) -> str | None:
+    """Return the last of `values` where it is a request id, for what is in no table."""
     last = values[-1] if values else None
-    if isinstance(last, str) and last.startswith(REQUEST_ID_MARK) and len(values) > method.required_count:
-        return values[:-1], last
-    return values, None
+    return last if isinstance(last, str) and last.startswith(REQUEST_ID_MARK) else None
 
 
 def is_released_button(method: OscMethod, values: Sequence[OscValue]) -> bool:

@@ -10,7 +10,7 @@ from typing import cast
 from bridge.osc.calls import Call, CommandError, Handler
 from bridge.osc.contract import LEASE_SECONDS, PREFIX, STREAMED
 from bridge.osc.counters import Counters
-from bridge.osc.dispatch import Dispatcher, error_packet
+from bridge.osc.dispatch import Dispatcher, error_packet, request_id_of
 from bridge.osc.method import OscValue
 from bridge.osc.patterns import is_pattern
 from bridge.osc.peers import ClientAddress
@@ -131,7 +131,7 @@ class OscCore:
                 if placed == "too_far_ahead"
                 else "too many messages wait for their time; send them later"
             )
-            self._reply(client, error_packet(message.address, None, placed, text))
+            self._reply(client, error_packet(message.address, request_id_of(message), placed, text))
 
     def _clock_offset_seconds(self, now_seconds: float) -> float:
         """Return the clock's time less Unix time: the same for all until the two really part, so that order stays."""
@@ -153,12 +153,13 @@ class OscCore:
         if outcome.is_foreign:
             self._counters.foreign += 1
             text = f"{message.address} is none of Backline's addresses, which start with {PREFIX}; it is ignored"
-            self._tell(client, "unknown_address", text, now_seconds, message.address)
+            if self._throttle.may_tell(client, "unknown_address", now_seconds):
+                self._reply(client, error_packet(message.address, request_id_of(message), "unknown_address", text))
 
-    def _tell(self, client: ClientAddress, code: str, text: str, now_seconds: float, address: str = "") -> None:
+    def _tell(self, client: ClientAddress, code: str, text: str, now_seconds: float) -> None:
         """Tell the client what was dropped: once a second, so that a flood does not become two."""
         if self._throttle.may_tell(client, code, now_seconds):
-            self._reply(client, error_packet(address, None, code, text))
+            self._reply(client, error_packet("", None, code, text))
 
     def _reply(self, client: ClientAddress, packet: bytes) -> None:
         self._send(self.destination(client), packet)

@@ -14,7 +14,7 @@ class OscStats:
         handled: commands carried out.
         errors: commands refused with `/backline/error`.
         malformed: datagrams that are no OSC, or stream packets with a wrong escape.
-        oversized: datagrams that break a bound.
+        oversized: datagrams that break a bound, or stream packets whose length does.
         throttled: datagrams or messages dropped because their client sent too many.
         refused_peers: datagrams and connections from peers that may not talk, or for which there was no room.
         queue_dropped: bundles too far ahead or too many, and events that found the queue full.

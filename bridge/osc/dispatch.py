@@ -10,7 +10,7 @@ from bridge.errors import UserError
 from bridge.osc.aliases import AliasTranslator
 from bridge.osc.calls import Call, CommandError, Handler
 from bridge.osc.contract import BUILT_IN, BY_ADDRESS, HANDLED, PREFIX
-from bridge.osc.convert import convert, is_released_button, split_request_id
+from bridge.osc.convert import convert, is_released_button, split_request_id, trailing_request_id
 from bridge.osc.method import OscMethod, OscValue
 from bridge.osc.patterns import AddressPattern, is_pattern
 from bridge.osc.peers import ClientAddress
@@ -54,6 +54,12 @@ def check_coverage(handlers: Mapping[str, Handler]) -> None:
         parts = [f"no handler for {', '.join(missing)}"] if missing else []
         parts += [f"handlers for addresses that are not in the contract: {', '.join(unknown)}"] if unknown else []
         raise ValueError("; ".join(parts) + " (bridge/osc/contract.py is the table)")
+
+
+def request_id_of(message: Message) -> str | None:
+    """Return what the client marked `message` with, if anything; the address need not be one of ours."""
+    method = _INCOMING.get(message.address)
+    return trailing_request_id(message.values) if method is None else split_request_id(method, message.values)[1]
 
 
 def error_packet(address: str, request_id: str | None, code: str, message: str) -> bytes:
@@ -113,18 +119,19 @@ class Dispatcher:
         if not message.address.startswith(f"{PREFIX}/"):
             return Outcome(is_foreign=True)
         known = "is sent by Backline, not to it" if message.address in BY_ADDRESS else "is not in the contract"
-        return _refusal(message.address, None, "unknown_address", f"{message.address} {known}; OSCQuery lists all")
+        text = f"{message.address} {known}; OSCQuery lists all"
+        return _refusal(message.address, request_id_of(message), "unknown_address", text)
 
     def _by_pattern(self, message: Message, client: ClientAddress, arrived_seconds: float) -> Outcome:
         """Carry a message out for each address of ours that its pattern matches."""
         try:
             pattern = AddressPattern(message.address)
         except ValueError as error:
-            return _refusal(message.address, None, "bad_pattern", str(error))
+            return _refusal(message.address, request_id_of(message), "bad_pattern", str(error))
         methods = [m for a, m in _INCOMING.items() if a.startswith(PREFIX) and pattern.matches(a)]
         if not methods:
             text = f"{message.address} matches no address in the contract"
-            return _refusal(message.address, None, "unknown_address", text)
+            return _refusal(message.address, request_id_of(message), "unknown_address", text)
         outcomes = [self._one(method, message, client, arrived_seconds) for method in methods]
         return Outcome(
             tuple(reply for outcome in outcomes for reply in outcome.replies),

@@ -1,5 +1,7 @@
 """OSC 1.0 address patterns: `?` `*` `[a-z]` `[!a-z]` `{one,other}`, part by part between the slashes.
 
+Braces may hold other forms, but not braces; the `//` of OSC 1.1 stands for itself.
+
 Matched by hand in bounded time: a regular expression made of a client's pattern could be made to take for ever.
 """
 
@@ -61,7 +63,10 @@ def _alternatives(text: str) -> tuple[tuple[tuple[Token, ...], ...], ...]:
             break
         inner = text[start + 1 : end]
         if "{" in inner:
-            raise ValueError(f"pattern {text!r}: braces inside braces")
+            raise ValueError(
+                f"pattern {text!r}: nested braces are not supported; write all alternatives in one pair, such as "
+                "{drums,bass}, or send one message for each"
+            )
         choices.append(inner.split(","))
         count *= len(choices[-1])
         if count > MAX_ALTERNATIVES:

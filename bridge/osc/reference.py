@@ -8,6 +8,7 @@ from pathlib import Path
 from bridge.osc import contract, throttle, wire
 from bridge.osc.contract import METHODS
 from bridge.osc.method import OscArgument, OscMethod
+from bridge.osc.patterns import MAX_ALTERNATIVES
 from bridge.osc.schedule import CAPACITY, HORIZON_SECONDS
 from bridge.osc.tcp import HALF_PACKET_SECONDS, MAX_CONNECTIONS
 
@@ -39,18 +40,25 @@ _INTRODUCTION = f"""# OSC reference
 
 Written by `python -m bridge.osc.reference` from the table in `bridge/osc/contract.py`; change that, not this page.
 
-Backline listens on UDP port {contract.DEFAULT_PORT} of 127.0.0.1 and, where told to, on TCP with OSC 1.1 framing
-(double-ended SLIP). OSCQuery over HTTP describes the same tree to programs.
+Backline listens on UDP port {contract.DEFAULT_PORT} of 127.0.0.1 and, where told to, on TCP. There it takes OSC 1.1
+framing (SLIP with an END before and after each packet) and OSC 1.0 framing (a 4-byte big-endian length before each
+packet): the first byte of a connection tells which, 0x00 being a length, and replies come in the same. OSCQuery over
+HTTP describes the same tree to programs.
 
 - A *beat* is a quarter note from the song's start. Arguments in brackets may be left out.
 - Numbers of another type are taken where nothing is lost (`f` for `i`, `i` for `d`, `T` and `F` for 1 and 0), a nil
   as the default.
-- Any command may carry one more argument, a **request id**: a string that starts with `#`. It comes back in the reply.
+- Any command may carry one more argument, a **request id**: a string that starts with `#`. It comes back in the reply,
+  also where the address is unknown or an argument wrong or missing. (A string that the address must have is taken as
+  that, whatever it starts with.)
 - Every command ends in `/backline/done` (address, request id if given, values) or `/backline/error` (address, request
   id if given, code, message), sent to where the command came from or to the reply port. Addresses marked *streamed*
   are answered only on error or where they carry a request id.
 - A command without arguments may carry one number, as buttons send it; 0, the button let go, changes nothing.
-- Address patterns (`/backline/stem/*/mute`) reach every address they match.
+- Address patterns (`/backline/stem/*/mute`) reach every address they match. `?` is any character, `*` any number of
+  them, `[abc]` and `[a-z]` one of a set, `[!a-z]` one that is not in it, `{{one,other}}` one of several texts, which may
+  hold the forms before. None reaches across a `/`. Not supported: braces in braces, more than {MAX_ALTERNATIVES}
+  alternatives in all, ranges beyond ASCII, and the `//` of OSC 1.1.
 - A bundle's timetag is kept to: up to {HORIZON_SECONDS:g} s ahead, {CAPACITY} messages in all; one that is past is
   carried out at once and counted.
 - Foreign addresses that are not in this table are counted and ignored; their sender is told once a second.

@@ -40,7 +40,7 @@ class OscService:
             order of arrival. They must return at once.
         listen: IP address to listen on.
         port: UDP port; 0 takes a free one.
-        tcp_port: TCP port for SLIP-framed streams; None for no TCP.
+        tcp_port: TCP port for streams in either of OSC's framings; None for no TCP.
         oscquery_port: HTTP port of the description; None for none. Always on loopback.
         allow: IP addresses and networks beyond this machine that may talk.
         unix_seconds: wall clock, for timetags.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bridge.osc.wire import MAX_DATAGRAM_BYTES
 
@@ -22,12 +23,19 @@ class SlipState:
         skipping: the packet was too long; the rest of it is thrown away.
         malformed: packets dropped so far for a wrong escape.
         oversized: packets dropped so far for their length.
+        is_over: always False; whatever came, the next END begins a packet.
     """
 
     raw: bytes = b""
     skipping: bool = False
     malformed: int = 0
     oversized: int = 0
+    is_over: ClassVar[bool] = False
+
+    @property
+    def is_halfway(self) -> bool:
+        """Whether a packet has begun that is not complete."""
+        return bool(self.raw) or self.skipping
 
 
 def encode(packet: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""TCP with SLIP framing, for what must not be lost: a bounded number of clients, each with bounded buffers."""
+"""TCP, for what must not be lost: a bounded number of clients, each with bounded buffers and in its own framing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 from bridge.errors import UserError
-from bridge.osc import slip
+from bridge.osc import framing
 from bridge.osc.counters import Counters
 from bridge.osc.peers import ClientAddress, PeerPolicy
 
@@ -24,7 +24,7 @@ class Connection:
     Attributes:
         socket: the socket; never waits.
         client: its address.
-        state: what has come of a packet that is not complete.
+        state: what has come of a packet that is not complete, and with it the framing; None before the first byte.
         unsent: framed replies that the system has not taken yet.
         halfway_since_seconds: when the packet that is not complete began; None where there is none.
         is_broken: to be closed by the receiving thread.
@@ -32,7 +32,7 @@ class Connection:
 
     socket: socket.socket
     client: ClientAddress
-    state: slip.SlipState = field(default_factory=slip.SlipState)
+    state: framing.StreamState | None = None
     unsent: bytearray = field(default_factory=bytearray)
     halfway_since_seconds: float | None = None
     is_broken: bool = False
@@ -97,11 +97,10 @@ class TcpServer:
             connection.is_broken = True
             return ()
         before = connection.state
-        packets, connection.state = slip.step(data, before)
-        self._counters.malformed += connection.state.malformed - before.malformed
-        self._counters.oversized += connection.state.oversized - before.oversized
-        is_halfway = bool(connection.state.raw) or connection.state.skipping
-        if not is_halfway:
+        packets, connection.state = framing.step(data, before)
+        self._counters.malformed += connection.state.malformed - (before.malformed if before else 0)
+        self._counters.oversized += connection.state.oversized - (before.oversized if before else 0)
+        if not connection.state.is_halfway:
             connection.halfway_since_seconds = None
         elif connection.halfway_since_seconds is None or packets:
             connection.halfway_since_seconds = now_seconds
@@ -114,7 +113,7 @@ class TcpServer:
             if connection is None or connection.is_broken:
                 self._counters.send_failed += 1
                 return
-            connection.unsent += slip.encode(packet)
+            connection.unsent += framing.encode(packet, connection.state)
             self._push(connection)
 
     def flush(self, connection: Connection) -> None:
@@ -123,11 +122,12 @@ class TcpServer:
             self._push(connection)
 
     def close_broken(self, now_seconds: float) -> list[Connection]:
-        """Close and return the connections that are broken, or whose peer stopped halfway through a packet."""
+        """Close and return the connections that are broken or at their end, or whose peer stopped halfway."""
         closed = []
         for connection in list(self.connections.values()):
             since_seconds = connection.halfway_since_seconds
-            if since_seconds is not None and now_seconds - since_seconds > HALF_PACKET_SECONDS:
+            has_stalled = since_seconds is not None and now_seconds - since_seconds > HALF_PACKET_SECONDS
+            if has_stalled or (connection.state is not None and connection.state.is_over):
                 connection.is_broken = True
             if connection.is_broken:
                 is_abandoned = since_seconds is not None or bool(connection.unsent)
