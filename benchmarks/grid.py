@@ -16,8 +16,8 @@ from benchmarks.click_band import ClickBand
 from bridge.clock import ManualClock
 from bridge.evaluation.provenance import provenance
 from bridge.live.controls import Controls
-from bridge.live.generator import Shape
 from bridge.live.session import LiveSession
+from bridge.live.work import Shape
 from bridge.sound.null import NullOutput
 from bridge.sound.output import Audio
 from bridge.transport.simulation import HostScript, HostSimulator, ScriptAction, ScriptTempo

@@ -29,8 +29,8 @@ from benchmarks.grid import HEARD, Beat, beats_in
 from bridge.clock import SystemClock
 from bridge.live.commands import Commands
 from bridge.live.controls import Controls
-from bridge.live.generator import Shape
 from bridge.live.session import LiveSession
+from bridge.live.work import Shape
 from bridge.osc.calls import Call, CommandError
 from bridge.osc.method import OscValue
 from bridge.osc.service import OscService

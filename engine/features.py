@@ -45,6 +45,7 @@ _PAST_SAMPLES = CONSTANT_Q_WINDOW_SAMPLES // 2 - LATENT_HOP_SAMPLES // 2
 LOOKAHEAD_SAMPLES = _PAST_SAMPLES
 LOOKAHEAD_FRAMES = -(-LOOKAHEAD_SAMPLES // LATENT_HOP_SAMPLES)
 _SHORT_OFFSET_SAMPLES = SPECTRUM_HOP_SAMPLES // 2 - SPECTRUM_WINDOW_SAMPLES // 2
+PITCH_ROWS, CURVE_ROWS = 14, 2
 _PIECE_FRAMES = 64  # keeps the transforms inside the cache
 
 
@@ -93,6 +94,9 @@ def features_step(audio: Array, state: FeatureState) -> tuple[Features, FeatureS
     """
     pending = np.concatenate([state.pending, audio], axis=1)
     frames = max(0, (pending.shape[1] - _PAST_SAMPLES - LOOKAHEAD_SAMPLES) // LATENT_HOP_SAMPLES)
+    if frames == 0:
+        nothing = [np.zeros((rows, 0), np.float32) for rows in (FEATURE_CHANNELS, PITCH_ROWS, CURVE_ROWS)]
+        return Features(*nothing), FeatureState(pending, state.curves)
     pieces = [np.zeros((FEATURE_CHANNELS, 0), np.float32)]
     starts = range(0, frames, _PIECE_FRAMES)
     pieces += [_packed(pending, first, min(_PIECE_FRAMES, frames - first)) for first in starts]

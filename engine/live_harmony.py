@@ -22,8 +22,6 @@ class LiveHarmony:
         """Read with `tables`; None, from a bundle without any, leaves harmony unknown."""
         self._tables = tables
         self._memory = memory
-        self._read_for: tuple[object, ...] = ()
-        self._wish: Wish | None = None
 
     def harmonised(self, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
         """Return the wish for a chunk at `first_frame`, with key and chords where the user names none.
@@ -33,10 +31,7 @@ class LiveHarmony:
         """
         if self._tables is None or wish.chords or not wish.listen_for_chords:
             return wish
-        now = (wish.key, timeline, first_frame)
-        if now != self._read_for or self._wish is None:
-            self._read_for, self._wish = now, self._read(self._tables, wish, timeline, first_frame)
-        return replace(wish, key=self._wish.key, chords=self._wish.chords)
+        return self._read(self._tables, wish, timeline, first_frame)
 
     def _read(self, tables: HarmonyTables, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
         start = max(first_frame - HEARD_FRAMES, frames_covering(max(timeline.first_beat_sample, 0)), 0)

@@ -23,10 +23,10 @@ from benchmarks.click_band import ClickBand
 from bridge.clock import SystemClock
 from bridge.live.commands import Commands
 from bridge.live.controls import Controls
-from bridge.live.generator import Delivery, Shape
 from bridge.live.reporting import Reporter
 from bridge.live.session import LiveSession
 from bridge.live.take_store import take_names
+from bridge.live.work import Delivery, Shape
 from bridge.osc.calls import CommandError
 from bridge.osc.contract import PREFIX
 from bridge.osc.method import OscValue

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from bridge.audio_files import file_sha256
 from bridge.bounce import factory_bundle
-from bridge.live.generator import Delivery
 from bridge.live.lane import Roll
 from bridge.live.quantum import Gains, Quantum, Voice, render
 from bridge.live.take_bounce import TakeBundle
 from bridge.live.take_log import TakeLog
 from bridge.live.take_records import TakeHeader
+from bridge.live.work import Delivery
 from engine.band import Band
 from engine.bundle import Bundle
 from engine.geometry import STEMS

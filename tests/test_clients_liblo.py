@@ -18,10 +18,11 @@ LINE = r"^[0-9a-f]{8}\.[0-9a-f]{8} "
 """What oscdump writes before each message: the time."""
 
 
-def oscsend(backline: Backline, address: str, types: str = "", *values: object) -> None:
+def oscsend(backline: Backline, address: str, types: str = "", *values: object, tcp: bool = False) -> None:
     """Send one message and wait until oscsend has ended."""
     words = [types, *map(str, values)] if types else []
-    with Program("oscsend", "127.0.0.1", str(backline.port), address, *words) as program:
+    port = backline.service.tcp_port if tcp else backline.port
+    with Program("oscsend", f"osc.{'tcp' if tcp else 'udp'}://127.0.0.1:{port}/", address, *words) as program:
         program.finish()
 
 
@@ -78,6 +79,28 @@ def test_oscsend_sets_transport_and_controls() -> None:
         wait_until(lambda: backline.state == "stopped", "the song stands")
         assert all(channel.gate is None for channel in backline.session.player.desk.channels)
         assert backline.service.stats().errors == 0
+
+
+def test_oscsend_over_tcp(tmp_path: Path) -> None:
+    with Backline(tcp=True) as backline:
+        oscsend(backline, "/backline/tempo", "f", 92.5, tcp=True)
+        oscsend(backline, "/backline/control/key", "s", "F# minor", tcp=True)
+        oscsend(backline, "/backline/play", tcp=True)
+        wait_until(lambda: backline.state == "playing", "the song plays")
+        wait_until(lambda: backline.service.stats().handled == 3, "all is carried out")
+        assert backline.bpm == 92.5
+        wish = backline.controls.wish
+        assert wish.key is not None
+        assert wish.key.name == "F# minor"
+        file = tmp_path / "lines"
+        file.write_text("".join(f"e0000000.0000000{n} /backline/locate i {8 * n}\n" for n in range(3)))
+        url = f"osc.tcp://127.0.0.1:{backline.service.tcp_port}/"
+        with Program("oscsendfile", url, str(file)) as program:  # several messages over one connection
+            program.finish()
+        wait_until(lambda: backline.service.stats().handled == 6, "all of the file is carried out")
+        assert backline.beat >= 16.0
+        stats = backline.service.stats()
+        assert (stats.received, stats.errors, stats.malformed, stats.oversized, stats.abandoned) == (6, 0, 0, 0, 0)
 
 
 def test_oscsend_sends_snapshots() -> None:

@@ -19,12 +19,14 @@ from benchmarks.click_band import CLICK, ClickBand
 from bridge.clock import ManualClock
 from bridge.hearing.vocal_buffer import VocalBuffer
 from bridge.live.controls import Controls, Lock
-from bridge.live.generator import Change, Delivery, Generator, Shape
+from bridge.live.generator import Generator
 from bridge.live.lane import Lanes
 from bridge.live.mixing_desk import GATE_RAMP_SAMPLES, Gate
 from bridge.live.pace import Pace
-from bridge.live.player import Level, Player
+from bridge.live.player import Player
+from bridge.live.playing import Level
 from bridge.live.quantum import Quantum
+from bridge.live.work import Change, Delivery, Shape
 from bridge.transport.host import HostTransport
 from bridge.transport.simulation import HostScript, HostSimulator, ScriptAction, ScriptTempo
 from engine.band import Entry

@@ -71,7 +71,9 @@ def test_a_bundle_too_far_ahead_is_refused() -> None:
     desk = Desk()
     (reply,) = desk.receive(encode_bundle([PLAY], UNIX_SECONDS + HORIZON_SECONDS + 1.0))
     assert reply.values[:2] == ("/backline/play", "too_far_ahead")
-    assert desk.stats().queue_dropped == 1
+    (reply,) = desk.receive(encode_bundle([encode("/backline/play", ("#1",))], UNIX_SECONDS + HORIZON_SECONDS + 1.0))
+    assert reply.values[:3] == ("/backline/play", "#1", "too_far_ahead")
+    assert desk.stats().queue_dropped == 2
     assert desk.core.next_due_seconds() is None
 
 

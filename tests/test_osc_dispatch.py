@@ -151,11 +151,58 @@ def test_request_ids() -> None:
     assert done.values == ("/backline/control/key", "#42", 16.5)
     (error,) = desk.command("/backline/control/steps", 0, "#43")
     assert error.values[:3] == ("/backline/control/steps", "#43", "out_of_range")
-    (missing,) = desk.command("/backline/locate", "#44")
-    assert missing.values[:2] == ("/backline/locate", "wrong_type")  # needed as its argument, so not taken as an id
     (named,) = desk.command("/backline/preset/load", "#1 hit")
     assert named.values == ("/backline/preset/load",)
     assert desk.recorder.calls[-1].arguments == {"name": "#1 hit"}
+
+
+@pytest.mark.parametrize(
+    ("address", "values", "code"),
+    [
+        ("/backline/locate", (), "missing_argument"),
+        ("/backline/locate", ("here",), "wrong_type"),
+        ("/backline/locate", (1.0, 2.0), "too_many_arguments"),
+        ("/backline/time_signature", (3,), "missing_argument"),
+        ("/backline/generate/reroll", (8.0,), "missing_argument"),
+        ("/backline/generate/reroll", (8.0, 4.0, 5.0), "wrong_type"),
+        ("/backline/transport", SNAPSHOT[:-1], "missing_argument"),
+        ("/backline/transport", (*SNAPSHOT[:-1], "x"), "wrong_type"),
+        ("/backline/vocal", (0, 0, 0), "missing_argument"),
+        ("/backline/vocal", (0, 0, 0, 44_100, 1, "f32"), "missing_argument"),
+        ("/backline/control/style", ("polka",), "not_a_choice"),
+        ("/backline/panic", ("now",), "too_many_arguments"),
+        ("/backline/nowhere", (), "unknown_address"),
+        ("/backline/nowhere", (1, "two"), "unknown_address"),
+        ("/backline/heartbeat", (1,), "unknown_address"),
+        ("/backline/stem/kazoo*/gain", (1,), "unknown_address"),
+        ("/backline/stem/[a/gain", (1,), "bad_pattern"),
+        ("/track/1/volume", (0.5,), "unknown_address"),
+    ],
+)
+def test_a_request_id_comes_back_whatever_was_wrong(address: str, values: tuple[OscValue, ...], code: str) -> None:
+    desk = Desk()
+    (error,) = desk.command(address, *values, "#id")
+    assert error.address == "/backline/error"
+    assert error.values[:3] == (address, "#id", code)
+    assert len(error.values) == 4
+    assert desk.recorder.calls == []
+
+
+def test_each_address_of_a_pattern_takes_the_request_id() -> None:
+    errors = Desk().command("/backline/control/{steps,seed}", "#id")
+    assert [error.values[:3] for error in errors] == [
+        (f"/backline/control/{name}", "#id", "missing_argument") for name in ("steps", "seed")
+    ]
+
+
+def test_a_string_that_is_needed_is_no_request_id() -> None:
+    desk = Desk()
+    (error,) = desk.command("/backline/vocal", 0, 0, 0, 44_100, 1, "#f32")
+    assert error.values[:2] == ("/backline/vocal", "not_a_choice")
+    desk.command("/backline/control/key", "#id")
+    assert desk.recorder.calls[-1].arguments == {"key": "#id"}
+    (done,) = desk.command("/backline/take/bounce", "#id")  # its string may be left out
+    assert done.values[:2] == ("/backline/take/bounce", "#id")
 
 
 def test_what_handlers_raise_is_told() -> None:
@@ -223,12 +270,22 @@ def test_a_button_let_go_does_nothing() -> None:
         ("/{one,two}/x", "/two/x", True),
         ("/{one,two}/x", "/three/x", False),
         ("/{a,}b", "/b", True),
+        ("/{a*,[x-z]?}b", "/accb", True),
+        ("/{a*,[x-z]?}b", "/yab", True),
+        ("/{a/b,c}/d", "/a/b/d", True),
+        ("/a//c", "/a/b/c", False),
         ("/*a*b*", "/xxaxxbxx", True),
         ("/**", "/", True),
     ],
 )
 def test_patterns(pattern: str, address: str, matches: bool) -> None:
     assert AddressPattern(pattern).matches(address) is matches
+
+
+def test_nested_braces_are_named_with_the_remedy() -> None:
+    (error,) = Desk().command("/backline/stem/{drums,{bass,other}}/mute", 1, "#1")
+    assert error.values[1:3] == ("#1", "bad_pattern")
+    assert "nested braces are not supported; write all alternatives in one pair" in str(error.values[3])
 
 
 @pytest.mark.parametrize("pattern", ["a", "/{a", "/a}", "/{a,{b}}", "/[a", "/a]", "/" + "{a,b}" * 7, "/[ -\U0010ffff]"])

@@ -18,7 +18,7 @@ import pytest
 
 from bridge.clock import SystemClock
 from bridge.errors import UserError
-from bridge.osc import slip
+from bridge.osc import framing, length_framing, slip
 from bridge.osc.calls import Call
 from bridge.osc.method import OscValue
 from bridge.osc.service import SWITCH_INTERVAL_SECONDS, OscService
@@ -28,6 +28,9 @@ from tests.osc_support import Recorder
 
 PING = encode("/backline/ping", ("#1",))
 PONG = Message("/backline/done", ("/backline/ping", "#1"))
+
+Framed = Callable[[bytes], bytes]
+in_both_framings = pytest.mark.parametrize("framed", [slip.encode, length_framing.encode], ids=["slip", "length"])
 
 
 class Running:
@@ -67,10 +70,12 @@ def received(client: socket.socket) -> Message:
 
 
 def from_stream(client: socket.socket, count: int) -> list[Message]:
-    state = slip.SlipState()
+    state: framing.StreamState | None = None
     messages: list[Message] = []
     while len(messages) < count:
-        packets, state = slip.step(client.recv(65_536), state)
+        data = client.recv(65_536)
+        assert data, "closed by the service"
+        packets, state = framing.step(data, state)
         messages += [message for packet in packets for message in decode(packet)]
     return messages
 
@@ -152,28 +157,91 @@ def test_leases_reach_a_real_client(running: Running) -> None:
         assert running.service.stats().subscribers == 1
 
 
-def test_tcp_round_trip_and_lease(running: Running) -> None:
+@in_both_framings
+def test_tcp_round_trip_and_lease(running: Running, framed: Framed) -> None:
     with running.tcp() as client:
-        stream = slip.encode(PING) * 3
+        stream = framed(PING) * 3
         client.sendall(stream[:7])
         time.sleep(0.02)
         client.sendall(stream[7:])
         assert from_stream(client, 3) == [PONG] * 3
-        client.sendall(slip.encode(encode("/backline/subscribe", ("/backline/plan",))))
+        client.sendall(framed(encode("/backline/subscribe", ("/backline/plan",))))
         assert from_stream(client, 1)[0].address == "/backline/done"
         running.service.send_event("/backline/plan", (4, 4.0, "bass", "planned", 250.0, 7))
         assert from_stream(client, 1) == [Message("/backline/plan", (4, 4.0, "bass", "planned", 250.0, 7))]
     assert eventually(lambda: running.service.stats().subscribers == 0)
 
 
-def test_a_peer_that_stops_halfway_leaves_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_literal_bytes_of_osc_1_0_over_tcp(running: Running) -> None:
+    reply = b"\x00\x00\x00\x28/backline/done\x00\x00,ss\x00/backline/ping\x00\x00#7\x00\x00"
+    with running.tcp() as client:
+        client.sendall(b"\x00\x00\x00\x18/backline/ping\x00\x00,s\x00\x00#7\x00\x00")
+        assert client.recv(len(reply), socket.MSG_WAITALL) == reply
+        client.sendall(b"\x00\x00\x00\x00" + length_framing.encode(b"no OSC at all"))
+        (told,) = from_stream(client, 1)  # once a second
+        assert told.values[1] == "malformed"
+        assert eventually(lambda: running.service.stats().malformed == 2)
+
+
+def test_both_framings_beside_each_other(running: Running) -> None:
+    with running.tcp() as one, running.tcp() as other:
+        for client, framed in ((one, slip.encode), (other, length_framing.encode)) * 2:
+            client.sendall(framed(PING))
+            reply = framed(encode(PONG.address, PONG.values))
+            assert client.recv(len(reply), socket.MSG_WAITALL) == reply
+
+
+def test_a_length_that_breaks_the_bound_costs_the_connection(running: Running) -> None:
+    with running.tcp() as wrong, running.tcp() as good:
+        good.sendall(length_framing.encode(PING))
+        assert from_stream(good, 1) == [PONG]
+        wrong.sendall(length_framing.encode(PING) + b"\x00\x01\x00\x00")
+        assert from_stream(wrong, 1) == [PONG]  # what came before it is carried out and answered
+        assert wrong.recv(100) == b""
+        assert running.service.stats().oversized == 1
+        good.sendall(length_framing.encode(PING))
+        assert from_stream(good, 1) == [PONG]
+    assert running.service.stats().abandoned == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems drop what a peer sent before it went")
+@in_both_framings
+def test_what_a_peer_sent_before_it_went_is_carried_out(monkeypatch: pytest.MonkeyPatch, framed: Framed) -> None:
+    monkeypatch.setattr(
+        "bridge.osc.tcp._READ_BYTES", 16
+    )  # less than a packet: replies fail while there is more to read
+    has_gone, beats = threading.Event(), list[OscValue]()
+
+    def note(call: Call) -> tuple[OscValue, ...]:
+        has_gone.wait(5.0)
+        beats.append(call.arguments["beat"])
+        return ()
+
+    service = OscService(SystemClock(), {**Recorder().handlers(), "/backline/locate": note}, port=0, tcp_port=0)
+    service.start()
+    try:
+        with socket.create_connection(("127.0.0.1", service.tcp_port or 0)) as client:
+            client.sendall(b"".join(framed(encode("/backline/locate", (beat,))) for beat in range(50)))
+        has_gone.set()
+        assert eventually(lambda: len(beats) == 50)
+        assert beats == list(range(50))
+        assert eventually(lambda: service.stats().send_failed > 0)
+        assert service.stats().abandoned == 0
+    finally:
+        service.stop()
+
+
+@in_both_framings
+def test_a_peer_that_stops_halfway_leaves_nothing(
+    running: Running, monkeypatch: pytest.MonkeyPatch, framed: Framed
+) -> None:
     monkeypatch.setattr("bridge.osc.tcp.HALF_PACKET_SECONDS", 0.05)
     with running.tcp() as halfway, running.tcp() as gone, running.tcp() as good:
-        halfway.sendall(slip.encode(PING)[:-1])
-        gone.sendall(slip.encode(PING)[:5])
+        halfway.sendall(framed(PING)[:-1])
+        gone.sendall(framed(PING)[:3])
         gone.close()
         assert halfway.recv(100) == b""  # closed by the service
-        good.sendall(slip.encode(PING))
+        good.sendall(framed(PING))
         assert from_stream(good, 1) == [PONG]
         assert eventually(lambda: running.service.stats().abandoned == 2)
         assert running.recorder.calls == []

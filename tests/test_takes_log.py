@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from bridge.live import take_log
-from bridge.live.generator import Delivery
 from bridge.live.lane import Roll
 from bridge.live.quantum import Quantum, Voice, render
 from bridge.live.take_index import read_index
@@ -30,6 +29,7 @@ from bridge.live.take_records import (
 )
 from bridge.live.take_store import make_take_folder
 from bridge.live.take_writer import KEPT_CHUNKS, MAX_MERGED_SAMPLES
+from bridge.live.work import Delivery
 from engine.band import Entry
 from engine.geometry import STEMS
 from engine.harmony import Chord, ChordSpan, Key

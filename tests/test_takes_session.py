@@ -13,13 +13,13 @@ import soundfile
 from bridge.clock import ManualClock
 from bridge.hearing.packets import VocalPacket
 from bridge.live.controls import Controls
-from bridge.live.generator import Change, Shape
-from bridge.live.player import Level
+from bridge.live.playing import Level
 from bridge.live.session import LiveSession
 from bridge.live.take_bounce import TakeBounceOptions, TakeBundle, bounce_take
 from bridge.live.take_log import TakeLog
 from bridge.live.take_records import ChunkLine, read_lines
 from bridge.live.take_store import make_take_folder
+from bridge.live.work import Change, Shape
 from bridge.sound.null import NullOutput
 from engine.band import Band
 from engine.geometry import STEMS

@@ -10,10 +10,11 @@ from typing import Protocol
 from bridge.hearing.vocal_buffer import VocalBuffer
 from bridge.live import command_values as values
 from bridge.live.controls import Controls, Lock, frames_of_beats
-from bridge.live.generator import Change, Generator
+from bridge.live.generator import Generator
 from bridge.live.mixing_desk import Gate
 from bridge.live.player import Player
 from bridge.live.transport_commands import TransportCommands
+from bridge.live.work import Change
 from bridge.osc.calls import Call, CommandError, Handler
 from bridge.osc.contract import PREFIX
 from bridge.osc.method import OscValue
@@ -115,6 +116,10 @@ class Commands:
             self._player.desk = self._player.desk.changed(stem, gain_db=gain_db)
             self._published(f"{PREFIX}/stem/{stem}/gain", (gain_db,))
         self._published(f"{PREFIX}/control/style", (preset.style or "",))
+        if preset.steps is not None:
+            self._published(f"{PREFIX}/control/steps", (preset.steps,))
+        if preset.guidance is not None:
+            self._published(f"{PREFIX}/control/guidance", (preset.guidance,))
 
     def close_gates(self) -> None:
         """Let nothing sound until `/backline/generate/start`."""
@@ -163,7 +168,8 @@ class Commands:
         gates = {}
         for stem in STEMS:
             gate = self._player.desk.channel(stem).gate
-            gates[stem] = None if gate is None or gate.start_sample >= now else Gate(gate.start_sample, now)
+            end = now if gate is None or gate.end_sample is None else min(gate.end_sample, now)
+            gates[stem] = None if gate is None or gate.start_sample >= now else Gate(gate.start_sample, end)
         self._set_gates(gates)
         return (here,)
 
@@ -182,7 +188,7 @@ class Commands:
         stems = values.stems(call)
         timeline, _ = self._place(call)
         from_beat, to_beat = values.number(call.arguments["from_beat"]), values.number(call.arguments["to_beat"])
-        if to_beat <= from_beat:
+        if to_beat <= max(from_beat, 0.0):
             raise CommandError("empty_range", f"from beat {from_beat:g} to beat {to_beat:g} is empty; send a later end")
         start, end = frames_of_beats(timeline, from_beat, to_beat)
         self._rerolls += 1
@@ -242,6 +248,8 @@ class Commands:
     def _lock(self, stem: str, call: Call) -> Values:
         from_beat, to_beat = values.number(call.arguments["from_beat"]), values.number(call.arguments["to_beat"])
         on = bool(call.arguments["on"])
+        if on and 0 <= to_beat <= max(from_beat, 0.0):
+            raise CommandError("empty_range", f"from beat {from_beat:g} to beat {to_beat:g} is empty; send a later end")
         start, end = frames_of_beats(self._view(call).timeline, max(from_beat, 0.0), to_beat)
         lock = Lock(stem, start, end)
         change = (lambda controls: controls.with_lock(lock)) if on else (lambda controls: controls.without_locks(stem))

@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,11 @@ from bridge.clock import Clock
 from bridge.live.controls import Controls
 from bridge.live.lane import ENTRY_SAMPLES, Lane, LaneKey, Lanes, Roll
 from bridge.live.pace import Pace
-from bridge.live.player import Front, Host, Player
+from bridge.live.player import Player
+from bridge.live.playing import Front, Host
+from bridge.live.work import Change, Delivery, Musicians, Shape, VocalRunLike, down, up
 from bridge.transport.view import HostView
-from engine.band import Entry
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ, STEMS
-from engine.live_chunk import ChunkPlan, MadeChunk, Score
-from engine.planner import FRAMES_MULTIPLE
 from engine.stem_decoder import PIECE_FRAMES, Piece
 from engine.timeline import Timeline
 
@@ -33,103 +31,10 @@ Array = NDArray[np.float32]
 
 IDLE_SECONDS = 0.02
 HEARING_SECONDS = 0.2
-BUSY_SHARE = 0.85  # of a chunk's time that may go into making the next one
+BUSY_SHARE = 0.6  # of a chunk's time that may go into making the next one
 REPLAY_LEAD_SECONDS = 0.12
 PASSES_AHEAD = 3
-MORE_BACKUP_FRAMES = 12  # so that not every chunk's backup has to be decoded
 KEPT_BARS = 5
-
-
-class Musicians(Protocol):
-    """Who plays: `engine.band.Band`, or a click in its place."""
-
-    def hear(self, song_sample: int, audio: Array, continues: bool) -> None:
-        """Take in the next of the vocal."""
-
-    def forget(self, stems: tuple[str, ...], start_frame: int, end_frame: int | None = None) -> None:
-        """Let stems be made anew."""
-
-    def settle_anew(self) -> None:
-        """Forget how the decoder came to where it is."""
-
-    def remembers(self, start_frame: int, frames: int) -> bool:
-        """Return whether all stems of these frames were made."""
-
-    def make(
-        self, plan: ChunkPlan, score: Score, progress: Callable[[float], None] | None = None
-    ) -> tuple[MadeChunk, Iterator[Piece], Entry]:
-        """Make a chunk; see `engine.band.Band.make`."""
-
-
-class VocalRunLike(Protocol):
-    """A run of the vocal; see `bridge.hearing.vocal_buffer.VocalRun`."""
-
-    @property
-    def song_sample(self) -> int:
-        """Position of the first sample."""
-
-    @property
-    def audio(self) -> Array:
-        """(2, samples)."""
-
-    @property
-    def continues(self) -> bool:
-        """Whether it follows on the one before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How large chunks are, in frames; multiples of 4.
-
-    Attributes:
-        chunk_frames: what is played of each.
-        window_frames: what the model sees of past, chunk and backup.
-    """
-
-    chunk_frames: int
-    window_frames: int
-
-    def plan(self, first_frame: int, bar_frames: int) -> ChunkPlan:
-        """Return the plan of a chunk with a backup of a bar and a bit, as far as half the window allows."""
-        backup = min(_up(bar_frames) + MORE_BACKUP_FRAMES, self.window_frames // 2 // FRAMES_MULTIPLE * FRAMES_MULTIPLE)
-        past = self.window_frames - self.chunk_frames - backup
-        return ChunkPlan(first_frame, self.chunk_frames, backup, past)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A wish of the user's: new controls, and what has to be made anew for them.
-
-    Attributes:
-        controls: from a controls value to the next.
-        stems: what to make anew; empty for nothing.
-        start_frame: from where; None for as soon as possible.
-        end_frame: up to where; None for the end.
-    """
-
-    controls: Callable[[Controls], Controls]
-    stems: tuple[str, ...] = STEMS
-    start_frame: int | None = None
-    end_frame: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What was made, for whoever keeps a record.
-
-    Attributes:
-        chunk: the latents and what they came from.
-        roll: the sound.
-        entry: how the decoder came to it.
-        seconds: how long it took to the end of the chunk's sound.
-        slack_seconds: how long before it was needed it was there; negative: late; None: nobody waits for it yet.
-    """
-
-    chunk: MadeChunk
-    roll: Roll
-    entry: Entry
-    seconds: float
-    slack_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +107,7 @@ class Generator:
     @property
     def chunk_frames(self) -> int:
         """How many frames a chunk has now: the user's choice, else the measurement's, more if that is not kept up."""
-        least = _up(int(self.pace.recent_seconds / BUSY_SHARE * LATENT_RATE_HZ) + 1)
+        least = up(int(self.pace.recent_seconds / BUSY_SHARE * LATENT_RATE_HZ) + 1)
         return self.controls.chunk_frames or min(max(self.shape.chunk_frames, least), self.shape.window_frames // 4)
 
     def request(self, change: Change) -> None:
@@ -214,7 +119,7 @@ class Generator:
         """Return the first frame at which a request made now can be heard."""
         front = self._player.front
         lead = self.pace.lead_seconds if front.moving else 0.0
-        return _up(-(-round(front.song_sample + lead * SAMPLE_RATE_HZ) // LATENT_HOP_SAMPLES))
+        return up(-(-round(front.song_sample + lead * SAMPLE_RATE_HZ) // LATENT_HOP_SAMPLES))
 
     def step(self) -> float:
         """Do what is due; return the seconds until something is due again."""
@@ -255,7 +160,7 @@ class Generator:
             self._lanes.forget_after(front.key)
             lane = self._lanes.get(front.key)
             if lane is not None and (change.end_frame is None or change.end_frame > self.effect_frame()):
-                lane.cut(_down(max(start, self.effect_frame())))
+                lane.cut(down(max(start, self.effect_frame())))
 
     def _tidy(self, front: Front, view: HostView) -> None:
         """Let go of what cannot be played any more."""
@@ -298,7 +203,7 @@ class Generator:
             return (self._soonest(position), False) if playing else (_frame_of(position), True)
         if lane.is_cut:
             return made_until, False
-        done_at = position + self.pace.lead_seconds * SAMPLE_RATE_HZ
+        done_at = position + self.pace.recent_seconds * SAMPLE_RATE_HZ
         if playing and done_at >= (made_until + self.chunk_frames) * LATENT_HOP_SAMPLES:
             return self._soonest(position), False  # the whole chunk would be over when it is made
         return made_until, True
@@ -313,17 +218,17 @@ class Generator:
         replayed = self._frame_after(position, REPLAY_LEAD_SECONDS)
         if self._band.remembers(replayed, self.chunk_frames):
             return replayed
-        return self._frame_after(position, self.pace.lead_seconds)
+        return self._frame_after(position, self.pace.percentile(0.95))
 
     @staticmethod
     def _frame_after(position: float, seconds: float) -> int:
         samples = max(round(position + seconds * SAMPLE_RATE_HZ) + ENTRY_SAMPLES, 0)
-        return _up(-(-samples // LATENT_HOP_SAMPLES))
+        return up(-(-samples // LATENT_HOP_SAMPLES))
 
     def _where_wanted(self, frame: int) -> int | None:
         """Return the first frame from `frame` on at which any stem is meant to play."""
         wanted = self._player.desk.next_open(frame * LATENT_HOP_SAMPLES)
-        return None if wanted is None else max(frame, _down(wanted // LATENT_HOP_SAMPLES))
+        return None if wanted is None else max(frame, down(wanted // LATENT_HOP_SAMPLES))
 
     def _make(self, target: _Target, view: HostView) -> None:
         start = self._clock.now()
@@ -426,12 +331,4 @@ def _bar_frames(timeline: Timeline, frame: int) -> int:
 
 def _frame_of(position: float) -> int:
     """Return the chunk border at or before a song position."""
-    return _down(max(round(position), 0) // LATENT_HOP_SAMPLES)
-
-
-def _up(frame: int) -> int:
-    return -(-frame // FRAMES_MULTIPLE) * FRAMES_MULTIPLE
-
-
-def _down(frame: int) -> int:
-    return frame // FRAMES_MULTIPLE * FRAMES_MULTIPLE
+    return down(max(round(position), 0) // LATENT_HOP_SAMPLES)

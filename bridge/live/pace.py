@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-GUARD_SECONDS = 0.015
-MAX_GUARD_SECONDS = 0.4
+GUARD_SECONDS = 0.03
+MAX_GUARD_SECONDS = 0.15
 REMEMBERED = 400
 RECENT = 9
+KNOWN = 20
+FIRST_FACTOR = 1.5
+SLOWER_YET = 1.1
 
 
 @dataclass(slots=True)
@@ -43,7 +46,7 @@ class Pace:
         self._lead_seconds = None
         if in_time:
             self.on_time += 1
-            self._guard_seconds = max(GUARD_SECONDS, self._guard_seconds * 0.99)
+            self._guard_seconds = max(GUARD_SECONDS, self._guard_seconds * 0.95)
         else:
             self.late += 1
             self._guard_seconds = min(MAX_GUARD_SECONDS, self._guard_seconds * 2.0)
@@ -56,10 +59,10 @@ class Pace:
 
     @property
     def recent_seconds(self) -> float:
-        """The usual time of the last few generations."""
+        """The usual time of the last few generations, the third quartile."""
         if self._recent_seconds is None:
             last = [*self._seconds][-RECENT:]
-            self._recent_seconds = float(np.median(last)) if last else self.first_guess_seconds
+            self._recent_seconds = float(np.quantile(last, 0.75)) if last else self.first_guess_seconds
         return self._recent_seconds
 
     @property
@@ -70,6 +73,8 @@ class Pace:
         return self._lead_seconds
 
     def _lead(self) -> float:
-        usual = max(self.percentile(0.95), self.first_guess_seconds if len(self._seconds) < 20 else 0.0)
+        usual = self.percentile(0.95)
         slowest = max(self._seconds, default=usual)
-        return min(max(slowest, usual), 2.0 * usual) + self._guard_seconds
+        if len(self._seconds) < KNOWN:  # measured without a DAW beside it: it takes longer in earnest
+            slowest = max(slowest, FIRST_FACTOR * self.first_guess_seconds)
+        return min(SLOWER_YET * max(slowest, usual), 2.0 * usual) + self._guard_seconds

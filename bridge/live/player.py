@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,83 +16,34 @@ from numpy.typing import NDArray
 from bridge.clock import Clock
 from bridge.live.lane import LaneKey, Lanes, Roll
 from bridge.live.mixing_desk import GATE_RAMP_SAMPLES, MixingDesk
+from bridge.live.playing import (
+    FADE_SAMPLES,
+    JOIN_SAMPLES,
+    Front,
+    Host,
+    Level,
+    Sounding,
+    Source,
+    early,
+    moved,
+    on_roll,
+    shortest,
+)
 from bridge.live.quantum import Gains, Quantum, Voice, render, touched
 from bridge.sound.output import SoundOut
-from bridge.transport.view import HostView, LoopRange
+from bridge.transport.view import HostView
 from engine.geometry import SAMPLE_RATE_HZ, STEMS
 
 Array = NDArray[np.float32]
 
 QUANTUM_SAMPLES = 512
 LEAST_SAMPLES = 128  # less room than that can wait
-FADE_SAMPLES = 441
-JOIN_SAMPLES = GATE_RAMP_SAMPLES
-SAME_PLACE_SAMPLES = 0.25
 LOOSE_SAMPLES = 40.0  # under a millisecond: a jitter that nobody hears is left alone, so sound is copied to the bit
 TIGHT_SAMPLES = 2.0
 JUMP_SAMPLES = 0.05 * SAMPLE_RATE_HZ
 MAX_DRIFT = 0.003
 DRIFT_SECONDS = 0.25
 PITCH_TOLERANCE = 0.06  # about a semitone: beyond it bass and harmony pause until a chunk in the new tempo is there
-
-
-class Level(Enum):
-    """The ladder, from best to worst."""
-
-    FRESH = "fresh"
-    BACKUP = "backup"
-    BAR_LOOP = "bar loop"
-    SILENCE = "silence"
-    RESTING = "resting"  # the transport stands still, or nothing is meant to sound yet
-
-
-class Host(Protocol):
-    """Where the song is."""
-
-    def now_view(self, now_seconds: float, builds: bool = True) -> HostView:
-        """Return what is known of the transport; see `bridge.transport.host.HostTransport.now_view`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Front:
-    """Where the player writes.
-
-    Attributes:
-        key: the lane.
-        song_sample: position of the next sample to be written.
-        moving: whether it moves.
-    """
-
-    key: LaneKey
-    song_sample: float
-    moving: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What sounds: a roll, and how far from the song's position it is read (bars back, when a bar is looped)."""
-
-    roll: Roll
-    shift_samples: float
-    level: Level
-
-
-@dataclass(frozen=True, slots=True)
-class _Sounding:
-    """What sounded last, and where it would go on, on its roll's timeline."""
-
-    source: _Source
-    next_content: float
-    step: float
-
-    def fade_out(self, samples: int) -> Voice | None:
-        """Return the voice that lets it end, if it has enough sound left."""
-        voice = Voice(self.source.roll.number, self.next_content, self.step, 1.0, 0.0, min(FADE_SAMPLES, samples))
-        return voice if self.source.roll.covers(*touched(voice, samples)) else None
-
-    def same_as(self, source: _Source) -> bool:
-        """Return whether `source` only goes on with this."""
-        return self.source.roll is source.roll and self.source.shift_samples == source.shift_samples
 
 
 class Player:
@@ -138,7 +86,7 @@ class Player:
         self._next = 0.0
         self._correcting = False
         self._joining = False
-        self._sounding: _Sounding | None = None
+        self._sounding: Sounding | None = None
         self._level = Level.RESTING
         self._gains: Gains = tuple(0.0 for _ in STEMS)
         self._front = Front(self._key, 0.0, False)
@@ -211,7 +159,7 @@ class Player:
         if view.loop is not None and place < view.loop.end_sample <= self._next:
             self._jump(self._key.next_pass, place)  # the loop came when its end had been written already
             return 1.0
-        error = _shortest(place - self._next, view)
+        error = shortest(place - self._next, view)
         if abs(error) > JUMP_SAMPLES or (self._lost_time() and abs(error) > LOOSE_SAMPLES):
             self._jump(self._key, place)
             return 1.0
@@ -234,21 +182,21 @@ class Player:
     def _until_border(self, view: HostView, room: int, step: float) -> int:
         """Return how many samples may be written until the loop's end or a gate's border."""
         borders = [self.desk.border_after(self._next)]
-        if view.loop is not None and self._next < view.loop.end_sample - _early(view.loop):
-            borders.append(round(view.loop.end_sample - _early(view.loop)))
+        if view.loop is not None and self._next < view.loop.end_sample - early(view.loop):
+            borders.append(round(view.loop.end_sample - early(view.loop)))
         distances = [round((border - self._next) / step) for border in borders if border is not None]
         return max(1, min([room, *distances]))
 
     def _advance(self, view: HostView, position: float) -> None:
         """Move on to `position`; at the loop's end back to its start, so early that a beat on it keeps its attack."""
         loop = view.loop
-        if loop is not None and self._next < loop.end_sample - _early(loop) <= position + 0.5:
+        if loop is not None and self._next < loop.end_sample - early(loop) <= position + 0.5:
             self._jump(self._key.next_pass, position - loop.length_samples)
             position = self._next
         self._next = position
         self._front = Front(self._key, position, True)
 
-    def _best(self, view: HostView, start: float, step: float, samples: int) -> _Source | None:
+    def _best(self, view: HostView, start: float, step: float, samples: int) -> Source | None:
         """Return the best there is to play for a place."""
         lane = self._lanes.get(self._key)
         if lane is None:
@@ -257,17 +205,17 @@ class Player:
         for roll in reversed(rolls):
             if roll.enter_sample <= start and self._covers(view, roll, start, step, samples):
                 fresh = start + samples * step <= roll.fresh_end_sample + 1
-                return _Source(roll, 0.0, Level.FRESH if fresh else Level.BACKUP)
+                return Source(roll, 0.0, Level.FRESH if fresh else Level.BACKUP)
         shift = self._bar_samples(view, start)
         for bars in (1, 2, 3, 4):
             back = start - bars * shift
             for roll in reversed(rolls):
                 if roll.enter_sample <= back and self._covers(view, roll, back, step, samples):
-                    return _Source(roll, bars * shift, Level.BAR_LOOP)
+                    return Source(roll, bars * shift, Level.BAR_LOOP)
         return None
 
     def _covers(self, view: HostView, roll: Roll, start: float, step: float, samples: int) -> bool:
-        content, content_step = _on_roll(view, roll, start, step, samples)
+        content, content_step = on_roll(view, roll, start, step, samples)
         first, end = touched(Voice(roll.number, content, content_step), samples + FADE_SAMPLES)
         return roll.covers(first, end)
 
@@ -278,18 +226,18 @@ class Player:
         return float(round(position - view.timeline.position_at_beat(beat - bar)))
 
     def _voices(
-        self, view: HostView, source: _Source | None, start: float, step: float, samples: int
+        self, view: HostView, source: Source | None, start: float, step: float, samples: int
     ) -> tuple[Voice, ...]:
         """Return what sounds: one voice, or a cross-fade from what sounded before."""
         joining, self._joining = self._joining, False
         if source is None:
             return self._leave(samples)
-        content, content_step = _on_roll(view, source.roll, start - source.shift_samples, step, samples)
+        content, content_step = on_roll(view, source.roll, start - source.shift_samples, step, samples)
         voice = Voice(source.roll.number, content, content_step)
         goes_on = self._sounding is not None and not joining and self._sounding.same_as(source)
         leaving = () if goes_on else self._leave(samples)
         self._rolls[source.roll.number] = source.roll
-        self._sounding = _Sounding(source, content + samples * content_step, content_step)
+        self._sounding = Sounding(source, content + samples * content_step, content_step)
         if goes_on:
             return (voice,)
         rise = FADE_SAMPLES if leaving and not joining else JOIN_SAMPLES
@@ -304,16 +252,16 @@ class Player:
         self._rolls[sounding.source.roll.number] = sounding.source.roll
         return (voice,)
 
-    def _to_gains(self, view: HostView, source: _Source | None, start: float, step: float, samples: int) -> Gains:
-        gains = _moved(self._gains, self.desk.factors_at(start + samples * step), samples)
+    def _to_gains(self, view: HostView, source: Source | None, start: float, step: float, samples: int) -> Gains:
+        gains = moved(self._gains, self.desk.factors_at(start + samples * step), samples)
         if source is None:
             return gains
-        _, content_step = _on_roll(view, source.roll, start - source.shift_samples, step, samples)
+        _, content_step = on_roll(view, source.roll, start - source.shift_samples, step, samples)
         if abs(content_step - 1.0) <= PITCH_TOLERANCE:
             return gains
         return tuple(gain if stem == "drums" else 0.0 for stem, gain in zip(STEMS, gains, strict=True))
 
-    def _level_of(self, source: _Source | None, place: float) -> None:
+    def _level_of(self, source: Source | None, place: float) -> None:
         if self._lanes.get(self._key) is None or not any(self.desk.factors_at(place + GATE_RAMP_SAMPLES)):
             self._change_level(Level.RESTING, place)
         elif source is not None:
@@ -341,38 +289,3 @@ class Player:
         if np.abs(mix).max(initial=0.0) > 1.0:
             self.clipped_samples += int((np.abs(mix) > 1.0).any(axis=0).sum())
             np.clip(mix, -1.0, 1.0, out=mix)
-
-
-def _moved(gains: Gains, wanted: Gains, samples: int) -> Gains:
-    """Return `gains` on their way to `wanted`, no faster than a gate opens, however short a quantum is."""
-    most = samples / GATE_RAMP_SAMPLES
-    return tuple(
-        gain + float(np.clip(to - gain, -most * max(gain, to, 1.0), most * max(gain, to, 1.0)))
-        for gain, to in zip(gains, wanted, strict=True)
-    )
-
-
-def _on_roll(view: HostView, roll: Roll, start: float, step: float, samples: int) -> tuple[float, float]:
-    """Return start and step on the timeline that `roll` was made for; as they are where both timelines agree."""
-    if roll.timeline is view.timeline:
-        return start, step
-    end = start + samples * step
-    first, last = (
-        roll.timeline.position_at_beat(view.timeline.beat_at_position(position)) for position in (start, end)
-    )
-    if abs(first - start) < SAME_PLACE_SAMPLES and abs(last - end) < SAME_PLACE_SAMPLES:
-        return start, step
-    return first, (last - first) / samples
-
-
-def _early(loop: LoopRange) -> float:
-    """Return how many samples before a loop's end its start is faded in."""
-    return min(float(JOIN_SAMPLES), max(loop.start_sample, 0.0))
-
-
-def _shortest(error: float, view: HostView) -> float:
-    """Return `error` as it is around the loop: just before its end is just before its start."""
-    if view.loop is None:
-        return error
-    length = view.loop.length_samples
-    return error - length * round(error / length) if length > 0 and abs(error) > length / 2 else error

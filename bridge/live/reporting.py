@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bridge.live.generator import Delivery
 from bridge.live.meters import TRACKS
-from bridge.live.player import Level
+from bridge.live.playing import Level
 from bridge.live.session import LiveSession
 from bridge.live.settings import HEARING_SECONDS
 from bridge.live.status import GeneratorStatus, LiveStatus, ReactionTerms, TransportStatus
+from bridge.live.work import Delivery
 from bridge.osc.contract import PREFIX
 from bridge.osc.method import OscValue
 from bridge.transport.view import HostView
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ, STEMS
+from engine.planner import FRAMES_MULTIPLE
 from engine.wish import Wish
 
 Publish = Callable[[str, Sequence[OscValue]], None]
@@ -42,7 +43,7 @@ class Reporter:
         sound = session.out.facts()
         generator = self._generator()
         making, guard = generator.p95_seconds, max(generator.lead_seconds - generator.p95_seconds, 0.0)
-        sounding, step = sound.latency.total_seconds, making / max(generator.steps, 1)
+        sounding, border = sound.latency.total_seconds, FRAMES_MULTIPLE / LATENT_RATE_HZ
         chunk = generator.chunk_frames / LATENT_RATE_HZ
         desk = session.player.desk
         return LiveStatus(
@@ -56,7 +57,7 @@ class Reporter:
             vocal=session.vocal.stats,
             meters=session.meters.read(reader),
             muted=tuple(stem for stem in STEMS if not desk.audible(stem)),
-            reaction_control=ReactionTerms(0.0, step, making, guard, sounding),
+            reaction_control=ReactionTerms(0.0, making + border, making, guard, sounding),
             reaction_vocal=ReactionTerms(HEARING_SECONDS, chunk, making, guard, sounding),
             take=self._take(),
             events=tuple(session.events)[-SHOWN_EVENTS:],

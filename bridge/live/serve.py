@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from bridge.audio_files import file_sha256
 from bridge.bounce import factory_bundle
 from bridge.clock import Clock, SystemClock
@@ -18,7 +20,6 @@ from bridge.errors import UserError
 from bridge.hearing.input import DeviceVocal
 from bridge.live.commands import Commands
 from bridge.live.controls import Controls
-from bridge.live.generator import Delivery
 from bridge.live.outside import Outside
 from bridge.live.quantum import Quantum
 from bridge.live.reporting import Reporter
@@ -29,8 +30,10 @@ from bridge.live.take_log import TakeLog
 from bridge.live.take_records import TakeHeader
 from bridge.live.take_store import make_take_folder
 from bridge.live.takes import UserTakes
+from bridge.live.work import Delivery
 from bridge.midi.listener import MidiRoles, beat_of
 from bridge.osc.contract import DEFAULT_PORT, PREFIX
+from bridge.osc.peers import PeerPolicy
 from bridge.osc.service import OscService
 from bridge.session import backline_version
 from bridge.sound.device import DeviceOutput
@@ -157,6 +160,11 @@ class Server:
 
     def _open(self, opened: ExitStack) -> None:
         options, clock = self._options, self._clock
+        try:
+            PeerPolicy(options.listen, options.allow)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        opened.enter_context(threadpool_limits(limits=1))  # numpy's own threads would spin beside the sound's
         folder = options.bundle or factory_bundle()
         models = load_models(folder, options.provider, options.threads or thread_counts())
         self.settings = choose(

@@ -34,7 +34,7 @@ def serve(
     listen: Annotated[
         str, typer.Option(help="Address to listen on, with or without a port.")
     ] = f"127.0.0.1:{DEFAULT_PORT}",
-    tcp: Annotated[bool, typer.Option("--tcp", help="Listen on TCP (SLIP frames) too, at the same port.")] = False,
+    tcp: Annotated[bool, typer.Option("--tcp", help="Listen on TCP too, at the same port.")] = False,
     allow: Annotated[list[str] | None, typer.Option(help="A peer or network that may talk; may be repeated.")] = None,
     oscquery: Annotated[int, typer.Option(help="HTTP port of the OSCQuery description; 0 for none.")] = 0,
     output: Annotated[Path | None, typer.Option(readable=False, help="Write what is heard to this WAV file.")] = None,
@@ -187,7 +187,7 @@ def _control_map(words: str) -> ControlMap:
 def _address(text: str) -> tuple[str, int]:
     """Return address and port of `127.0.0.1:9140`, `127.0.0.1`, `:9140` or `[::1]:9140`."""
     host, colon, port = text.rpartition(":")
-    if not colon or (text.count(":") > 1 and not text.startswith("[")):
+    if not colon or text.endswith("]") or (text.count(":") > 1 and not text.startswith("[")):
         host, port = text, str(DEFAULT_PORT)
     if not port.isdecimal() or not 0 <= int(port) < 65_536:
         raise UserError(f"--listen {text}: the port is a number from 0 to 65535, such as 127.0.0.1:{DEFAULT_PORT}")

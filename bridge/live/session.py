@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from bridge.clock import Clock
 from bridge.hearing.vocal_buffer import VocalBuffer, VocalRun
 from bridge.live.controls import Controls
-from bridge.live.generator import Delivery, Generator, Musicians, Shape
+from bridge.live.generator import Generator
 from bridge.live.lane import Lanes
 from bridge.live.meters import Meters
 from bridge.live.pace import Pace
-from bridge.live.player import Level, Player
+from bridge.live.player import Player
+from bridge.live.playing import Level
 from bridge.live.quantum import Quantum
+from bridge.live.work import Delivery, Musicians, Shape
 from bridge.sound.output import SoundOut
 from bridge.transport.host import HostTransport
 from engine.mixer import gain_from_db

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bridge.clock import Clock
-from bridge.live.generator import Shape
 from bridge.live.pace import GUARD_SECONDS
 from bridge.live.status import ReactionTerms
+from bridge.live.work import Shape
 from engine.band import Band
 from engine.features import LOOKAHEAD_SAMPLES
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ

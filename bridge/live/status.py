@@ -22,7 +22,8 @@ class ReactionTerms:
 
     Attributes:
         hearing: from a sung note to its latents: the rest of its frame and the encoder's look-ahead; 0 for controls.
-        waiting: until the next chunk is begun, at worst; for controls what is left of a step of the one in the making.
+        waiting: until the next chunk is begun, at worst; for commands the rest of the one in the making, and the way to
+            the next border of chunks.
         making: sampler and decoder, 95th percentile.
         guard: how much earlier than that chunks are begun.
         sounding: from the ring to the ear.

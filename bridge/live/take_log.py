@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bridge.live.generator import Delivery
 from bridge.live.quantum import Quantum
 from bridge.live.take_records import TakeHeader
 from bridge.live.take_writer import Played, TakeWriter
+from bridge.live.work import Delivery
 
 FLUSH_SECONDS = 1.0
 MAX_WAITING = 16_384  # about a minute of the smallest quanta

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.live.generator import Delivery
 from bridge.live.quantum import Quantum, Voice, follows, touched
 from bridge.live.take_records import (
     FRAME_BYTES,
@@ -30,6 +29,7 @@ from bridge.live.take_records import (
     TakeHeader,
     TimelineLine,
 )
+from bridge.live.work import Delivery
 from bridge.session import TimelineRecord
 from engine.geometry import LATENT_HOP_SAMPLES
 from engine.harmony import ChordSpan

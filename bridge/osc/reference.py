@@ -56,9 +56,9 @@ HTTP describes the same tree to programs.
   are answered only on error or where they carry a request id.
 - A command without arguments may carry one number, as buttons send it; 0, the button let go, changes nothing.
 - Address patterns (`/backline/stem/*/mute`) reach every address they match. `?` is any character, `*` any number of
-  them, `[abc]` and `[a-z]` one of a set, `[!a-z]` one that is not in it, `{{one,other}}` one of several texts, which may
-  hold the forms before. None reaches across a `/`. Not supported: braces in braces, more than {MAX_ALTERNATIVES}
-  alternatives in all, ranges beyond ASCII, and the `//` of OSC 1.1.
+  them, `[abc]` and `[a-z]` one of a set, `[!a-z]` one that is not in it, `{{one,other}}` one of several texts, which
+  may hold the forms before. `?`, `*` and sets stop at a `/`. Not supported: nested braces, more than
+  {MAX_ALTERNATIVES} alternatives in all, ranges beyond ASCII, and the `//` of OSC 1.1.
 - A bundle's timetag is kept to: up to {HORIZON_SECONDS:g} s ahead, {CAPACITY} messages in all; one that is past is
   carried out at once and counted.
 - Foreign addresses that are not in this table are counted and ignored; their sender is told once a second.
@@ -142,7 +142,11 @@ def _bounds() -> list[tuple[str, str]]:
         ("blob", f"{contract.MAX_BLOB_BYTES:,} bytes"),
         ("commands of one client", f"{throttle.COMMANDS.rate_hz:g} a second, {throttle.COMMANDS.burst:g} at once"),
         ("transport and vocal of one client", f"{throttle.STREAMS.rate_hz:,g} a second"),
-        ("TCP clients", f"{MAX_CONNECTIONS}; one that stops halfway is closed after {HALF_PACKET_SECONDS:g} s"),
+        (
+            "TCP clients",
+            f"{MAX_CONNECTIONS}; one that stops halfway is closed after {HALF_PACKET_SECONDS:g} s, "
+            "one that announces a longer packet than above at once",
+        ),
         ("lease", f"{contract.LEASE_SECONDS:g} s, {contract.MAX_PUBLISH_HZ:g} messages a second an address"),
     ]
 

@@ -27,6 +27,7 @@ class Connection:
         state: what has come of a packet that is not complete, and with it the framing; None before the first byte.
         unsent: framed replies that the system has not taken yet.
         halfway_since_seconds: when the packet that is not complete began; None where there is none.
+        is_deaf: the peer takes no replies any more, as one that sent and went; what it sent is still read to its end.
         is_broken: to be closed by the receiving thread.
     """
 
@@ -35,6 +36,7 @@ class Connection:
     state: framing.StreamState | None = None
     unsent: bytearray = field(default_factory=bytearray)
     halfway_since_seconds: float | None = None
+    is_deaf: bool = False
     is_broken: bool = False
 
 
@@ -110,7 +112,7 @@ class TcpServer:
         """Send `packet` framed; what the system does not take waits, up to a bound at which the client is given up."""
         with self._lock:
             connection = self.connections.get(client)
-            if connection is None or connection.is_broken:
+            if connection is None or connection.is_broken or connection.is_deaf:
                 self._counters.send_failed += 1
                 return
             connection.unsent += framing.encode(packet, connection.state)
@@ -152,7 +154,8 @@ class TcpServer:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
-                connection.is_broken = True
+                connection.is_deaf = True
+                connection.unsent.clear()
                 self._counters.send_failed += 1
                 return
             del connection.unsent[:sent]

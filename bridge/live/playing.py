@@ -1,0 +1,112 @@
+"""What the player plays from: levels of the ladder, sources and what sounds, and places on rolls and loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from bridge.live.lane import LaneKey, Roll
+from bridge.live.mixing_desk import GATE_RAMP_SAMPLES
+from bridge.live.quantum import Gains, Voice, touched
+from bridge.transport.view import HostView, LoopRange
+
+FADE_SAMPLES = 441
+JOIN_SAMPLES = GATE_RAMP_SAMPLES
+SAME_PLACE_SAMPLES = 0.25
+
+
+class Level(Enum):
+    """The ladder, from best to worst."""
+
+    FRESH = "fresh"
+    BACKUP = "backup"
+    BAR_LOOP = "bar loop"
+    SILENCE = "silence"
+    RESTING = "resting"  # the transport stands still, or nothing is meant to sound yet
+
+
+class Host(Protocol):
+    """Where the song is."""
+
+    def now_view(self, now_seconds: float, builds: bool = True) -> HostView:
+        """Return what is known of the transport; see `bridge.transport.host.HostTransport.now_view`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Where the player writes.
+
+    Attributes:
+        key: the lane.
+        song_sample: position of the next sample to be written.
+        moving: whether it moves.
+    """
+
+    key: LaneKey
+    song_sample: float
+    moving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What sounds: a roll, and how far from the song's position it is read (bars back, when a bar is looped)."""
+
+    roll: Roll
+    shift_samples: float
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """What sounded last, and where it would go on, on its roll's timeline."""
+
+    source: Source
+    next_content: float
+    step: float
+
+    def fade_out(self, samples: int) -> Voice | None:
+        """Return the voice that lets it end, if it has enough sound left."""
+        voice = Voice(self.source.roll.number, self.next_content, self.step, 1.0, 0.0, min(FADE_SAMPLES, samples))
+        return voice if self.source.roll.covers(*touched(voice, samples)) else None
+
+    def same_as(self, source: Source) -> bool:
+        """Return whether `source` only goes on with this."""
+        return self.source.roll is source.roll and self.source.shift_samples == source.shift_samples
+
+
+def moved(gains: Gains, wanted: Gains, samples: int) -> Gains:
+    """Return `gains` on their way to `wanted`, no faster than a gate opens, however short a quantum is."""
+    most = samples / GATE_RAMP_SAMPLES
+    return tuple(
+        gain + float(np.clip(to - gain, -most * max(gain, to, 1.0), most * max(gain, to, 1.0)))
+        for gain, to in zip(gains, wanted, strict=True)
+    )
+
+
+def on_roll(view: HostView, roll: Roll, start: float, step: float, samples: int) -> tuple[float, float]:
+    """Return start and step on the timeline that `roll` was made for; as they are where both timelines agree."""
+    if roll.timeline is view.timeline:
+        return start, step
+    end = start + samples * step
+    first, last = (
+        roll.timeline.position_at_beat(view.timeline.beat_at_position(position)) for position in (start, end)
+    )
+    if abs(first - start) < SAME_PLACE_SAMPLES and abs(last - end) < SAME_PLACE_SAMPLES:
+        return start, step
+    return first, (last - first) / samples
+
+
+def early(loop: LoopRange) -> float:
+    """Return how many samples before a loop's end its start is faded in."""
+    return min(float(JOIN_SAMPLES), max(loop.start_sample, 0.0))
+
+
+def shortest(error: float, view: HostView) -> float:
+    """Return `error` as it is around the loop: just before its end is just before its start."""
+    if view.loop is None:
+        return error
+    length = view.loop.length_samples
+    return error - length * round(error / length) if length > 0 and abs(error) > length / 2 else error
