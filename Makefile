@@ -11,7 +11,7 @@ DEMO_OUT := out/demo
 
 # What each target needs of Debian; on other systems the same programs under their own package names.
 DEMO_PACKAGES :=
-TEST_PACKAGES := fluidsynth fluid-soundfont-gm espeak-ng libportaudio2 libsndfile1 build-essential libasound2-dev \
+TEST_PACKAGES := fluidsynth fluid-soundfont-gm espeak-ng libportaudio2 libsndfile1 build-essential \
   pulseaudio pulseaudio-utils libasound2-plugins liblo-tools puredata-core supercollider-language jackd2
 
 .DEFAULT_GOAL := help

@@ -124,7 +124,7 @@ class PrivatePulse:
             f"module-null-sink sink_name={_SINK} rate={self.rate_hz} channels=2",
         )
         options = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]
-        options += ["--realtime=no", "--high-priority=no", "--log-target=stderr"]
+        options += ["--realtime=yes", "--high-priority=yes", "--log-target=stderr"]
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(
                 ["pulseaudio", *options, *(word for module in modules for word in ("-L", module))],

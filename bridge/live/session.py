@@ -11,17 +11,16 @@ audio callback    -> in C: ring -> card
 
 from __future__ import annotations
 
-import os
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge import precedence
 from bridge.clock import Clock
 from bridge.hearing.vocal_buffer import VocalBuffer, VocalRun
 from bridge.live.controls import Controls
@@ -44,7 +43,6 @@ PLAYER_SECONDS = 0.004
 STOP_FADE_SECONDS = 0.15
 JOIN_SECONDS = 5.0
 TROUBLE_SECONDS = 0.02
-PLAYER_NICENESS, GENERATOR_NICENESS, BACKUP_NICENESS = -10, -5, 5
 
 
 class LiveSession:
@@ -151,13 +149,13 @@ class LiveSession:
 
     def _play(self) -> None:
         """Keep the ring full; the one thread that must not be late."""
-        _take_precedence(PLAYER_NICENESS)
+        precedence.take_precedence(precedence.PLAYER)
         while not self._stopping.is_set():
             self._guarded(self.player.fill)
             self._stopping.wait(PLAYER_SECONDS)
 
     def _generate(self) -> None:
-        _take_precedence(GENERATOR_NICENESS)
+        precedence.take_precedence(precedence.GENERATOR)
         while not self._stopping.is_set():
             seconds = self._guarded(self.generator.step)
             if seconds is None or seconds > 0:
@@ -165,7 +163,7 @@ class LiveSession:
                 self.generator.wake.clear()
 
     def _back_up(self) -> None:
-        _take_precedence(BACKUP_NICENESS)
+        precedence.take_precedence(precedence.BACKUP)
         while not self._stopping.is_set():
             seconds = self._guarded(self.generator.step_backup)
             if seconds is None or seconds > 0:
@@ -192,9 +190,3 @@ class LiveSession:
             self.tell(f"{before.value} -> {after.value}: the next chunk is not there")
         elif before in (Level.BACKUP, Level.BAR_LOOP, Level.SILENCE):
             self.tell(f"{before.value} -> {after.value}")
-
-
-def _take_precedence(niceness: int) -> None:
-    """Ask for precedence over other programs, or give it up; without the right to, all stays as it is."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
+from bridge import precedence
 from bridge.errors import UserError
 from bridge.live.take_bounce import TakeBounceOptions, TakeBundle, bounce_take
 from bridge.live.take_store import find_take, take_names, takes_folder
 from bridge.osc.calls import CommandError
-
-_NICENESS = 10
 
 
 class UserTakes:
@@ -52,8 +49,7 @@ class UserTakes:
 
     def _render(self, take: str) -> None:
         out = takes_folder().parent / "bounces" / take
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        precedence.take_precedence(precedence.BOUNCE)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             bounce_take(take, out, self._bundle, TakeBounceOptions(overwrite=True))

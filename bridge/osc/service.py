@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from bridge import precedence
 from bridge.clock import Clock
 from bridge.osc.calls import Call, CommandError, Handler
 from bridge.osc.contract import DEFAULT_PORT
@@ -164,6 +165,7 @@ class OscService:
 
     def _receive_loop(self) -> None:
         assert self._udp is not None
+        precedence.take_precedence(precedence.LISTENER)
         with selectors.DefaultSelector() as self._selector:
             self._selector.register(self._udp.socket, selectors.EVENT_READ, self._receive_datagrams)
             self._selector.register(self._wake_out, selectors.EVENT_READ, self._drain_wakes)
