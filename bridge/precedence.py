@@ -4,13 +4,40 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 PLAYER, LISTENER, GENERATOR, BACKUP, BOUNCE = -10, -10, -5, 5, 10
 """Niceness of the threads of a live session."""
+
+CARD_NICENESS = -15
+CARD_PRIORITY = 5
+"""Real-time priority of the card's own threads where it may be had, as PulseAudio's and JACK's have; else niceness."""
 
 
 def take_precedence(niceness: int) -> None:
     """Ask for precedence for this thread, or give it up; without the right to, all stays as it is."""
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+@contextmanager
+def precedence_for_new_threads() -> Iterator[None]:
+    """Let the threads that a library starts meanwhile go first, as sound needs; on Linux, with the right to."""
+    before = _native_threads()
+    yield
+    for thread in _native_threads() - before - {thread.native_id for thread in threading.enumerate()}:
+        try:
+            parameters = os.sched_param(CARD_PRIORITY)
+            os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, parameters)
+        except (OSError, AttributeError):
+            with suppress(OSError, AttributeError):
+                os.setpriority(os.PRIO_PROCESS, thread, CARD_NICENESS)
+
+
+def _native_threads() -> set[int]:
+    try:
+        return {int(task.name) for task in Path("/proc/self/task").iterdir()}
+    except OSError:  # not on this system
+        return set()

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.clock import Clock
+from bridge.precedence import precedence_for_new_threads
 from bridge.sound.card import CardSettings, Stamp
 from bridge.sound.devices import Direction, SoundDevice, find_device
 from bridge.sound.output import SoundError
@@ -105,7 +106,8 @@ class _Card:
         self._ring = self._rtmixer.RingBuffer(
             settings.channels * _BYTES_A_SAMPLE, 1 << max(settings.ring_samples - 1, 1).bit_length()
         )
-        self._stream = self._opened(settings, device.index)
+        with precedence_for_new_threads():
+            self._stream = self._opened(settings, device.index)
         self._lock = threading.Lock()
         self._time_lock = threading.Lock()
         self._closed = False
@@ -135,7 +137,7 @@ class _Card:
 
     def start(self) -> None:
         """Let the callback run."""
-        with self._using():
+        with self._using(), precedence_for_new_threads():
             self._stream.start()
 
     @contextmanager
