@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PLAYER, LISTENER, GENERATOR, BACKUP, BOUNCE = -10, -10, -5, 5, 10
-"""Niceness of the threads of a live session."""
+SESSION, PLAYER, BOUNCE = -10, -15, 10
+"""Niceness of a live session's threads. All but a bounce's go before other programs, not only the one that must not be
+late: a thread that holds Python's lock and has to wait for a processor would keep the others waiting as long."""
 
 CARD_NICENESS = -15
 CARD_PRIORITY = 5

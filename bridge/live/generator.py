@@ -1,7 +1,7 @@
 """The generator: hears the vocal, decides which chunk is due, has the band make it, and puts its sound on a lane.
 
 `step` does one thing and says how long nothing is due; a thread calls it again and again, a test calls it on a clock
-of its own. Another thread, with less precedence, calls `step_backup`. None of them waits for the player, nor the player
+of its own. Another thread calls `step_backup`. None of them waits for the player, nor the player
 for them.
 """
 
@@ -21,6 +21,7 @@ from bridge.live.lane import ENTRY_SAMPLES, Lane, LaneKey, Lanes, Roll
 from bridge.live.pace import Pace
 from bridge.live.player import Player
 from bridge.live.playing import Front, Host
+from bridge.live.tempo_change import first_difference
 from bridge.live.work import Change, Delivery, Musicians, Shape, VocalRunLike, down, up
 from bridge.transport.view import HostView
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ, STEMS
@@ -34,6 +35,7 @@ HEARING_SECONDS = 0.2
 BUSY_SHARE = 0.6  # of a chunk's time that may go into making the next one
 REPLAY_LEAD_SECONDS = 0.12
 PASSES_AHEAD = 3
+TEMPO_AHEAD_SAMPLES = 600 * SAMPLE_RATE_HZ  # how far ahead a changed tempo map is compared
 KEPT_BARS = 5
 
 
@@ -101,6 +103,7 @@ class Generator:
         self._requests: deque[Change] = deque()
         self._backup: _Backup | None = None
         self._number = 0
+        self._timeline: Timeline | None = None
         self._next_hearing_seconds = 0.0
         self.wake = threading.Event()
 
@@ -129,6 +132,7 @@ class Generator:
         while self._requests:
             self._carry_out(self._requests.popleft())
         front, view = self._player.front, self._host.now_view(now)
+        self._follow_tempo(front, view)
         self._tidy(front, view)
         target = self._target(front, view)
         lead = self._lead_seconds
@@ -161,6 +165,22 @@ class Generator:
             lane = self._lanes.get(front.key)
             if lane is not None and (change.end_frame is None or change.end_frame > self.effect_frame()):
                 lane.cut(down(max(start, self.effect_frame())))
+
+    def _follow_tempo(self, front: Front, view: HostView) -> None:
+        """Have made anew what was made for a tempo that is not the song's any more."""
+        before, self._timeline = self._timeline, view.timeline
+        if before is None or before is view.timeline:
+            return
+        start = max(round(front.song_sample), 0)
+        changed = first_difference(before, view.timeline, start, start + TEMPO_AHEAD_SAMPLES)
+        if changed is None:
+            return
+        frame = max(_frame_of(changed), self.effect_frame())
+        self._band.forget(STEMS, frame)
+        self._lanes.forget_after(front.key)
+        lane = self._lanes.get(front.key)
+        if lane is not None:
+            lane.cut(frame)
 
     def _tidy(self, front: Front, view: HostView) -> None:
         """Let go of what cannot be played any more."""

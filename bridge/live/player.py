@@ -85,7 +85,7 @@ class Player:
         self._key = LaneKey(-1, 0)
         self._next = 0.0
         self._correcting = False
-        self._joining = False
+        self._joining = 0  # samples of the cross-fade into a place that was jumped to, until it is done
         self._sounding: Sounding | None = None
         self._level = Level.RESTING
         self._gains: Gains = tuple(0.0 for _ in STEMS)
@@ -176,8 +176,8 @@ class Player:
         """Return whether the output played silence of its own since the last quantum."""
         return self._out.write_position() != self._wanted_position
 
-    def _jump(self, key: LaneKey, place: float) -> None:
-        self._key, self._next, self._correcting, self._joining = key, float(round(place)), False, True
+    def _jump(self, key: LaneKey, place: float, fade_samples: int = FADE_SAMPLES) -> None:
+        self._key, self._next, self._correcting, self._joining = key, float(round(place)), False, fade_samples
 
     def _until_border(self, view: HostView, room: int, step: float) -> int:
         """Return how many samples may be written until the loop's end or a gate's border."""
@@ -191,7 +191,7 @@ class Player:
         """Move on to `position`; at the loop's end back to its start, so early that a beat on it keeps its attack."""
         loop = view.loop
         if loop is not None and self._next < loop.end_sample - early(loop) <= position + 0.5:
-            self._jump(self._key.next_pass, position - loop.length_samples)
+            self._jump(self._key.next_pass, position - loop.length_samples, JOIN_SAMPLES)
             position = self._next
         self._next = position
         self._front = Front(self._key, position, True)
@@ -229,24 +229,25 @@ class Player:
         self, view: HostView, source: Source | None, start: float, step: float, samples: int
     ) -> tuple[Voice, ...]:
         """Return what sounds: one voice, or a cross-fade from what sounded before."""
-        joining, self._joining = self._joining, False
+        joining, self._joining = self._joining, 0
         if source is None:
             return self._leave(samples)
         content, content_step = on_roll(view, source.roll, start - source.shift_samples, step, samples)
         voice = Voice(source.roll.number, content, content_step)
         goes_on = self._sounding is not None and not joining and self._sounding.same_as(source)
-        leaving = () if goes_on else self._leave(samples)
+        fade = joining or FADE_SAMPLES
+        leaving = () if goes_on else self._leave(samples, fade)
         self._rolls[source.roll.number] = source.roll
         self._sounding = Sounding(source, content + samples * content_step, content_step)
         if goes_on:
             return (voice,)
-        rise = FADE_SAMPLES if leaving and not joining else JOIN_SAMPLES
+        rise = fade if leaving else JOIN_SAMPLES
         return (*leaving, voice._replace(from_gain=0.0, ramp_samples=min(rise, samples)))
 
-    def _leave(self, samples: int) -> tuple[Voice, ...]:
+    def _leave(self, samples: int, fade_samples: int = FADE_SAMPLES) -> tuple[Voice, ...]:
         """Return the voice that lets what sounded end; nothing sounds after it."""
         sounding, self._sounding = self._sounding, None
-        voice = sounding.fade_out(samples) if sounding else None
+        voice = sounding.fade_out(samples, fade_samples) if sounding else None
         if sounding is None or voice is None:
             return ()
         self._rolls[sounding.source.roll.number] = sounding.source.roll

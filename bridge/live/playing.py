@@ -67,9 +67,9 @@ class Sounding:
     next_content: float
     step: float
 
-    def fade_out(self, samples: int) -> Voice | None:
+    def fade_out(self, samples: int, fade_samples: int) -> Voice | None:
         """Return the voice that lets it end, if it has enough sound left."""
-        voice = Voice(self.source.roll.number, self.next_content, self.step, 1.0, 0.0, min(FADE_SAMPLES, samples))
+        voice = Voice(self.source.roll.number, self.next_content, self.step, 1.0, 0.0, min(fade_samples, samples))
         return voice if self.source.roll.covers(*touched(voice, samples)) else None
 
     def same_as(self, source: Source) -> bool:

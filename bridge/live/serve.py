@@ -12,6 +12,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from bridge import precedence
 from bridge.audio_files import file_sha256
 from bridge.bounce import factory_bundle
 from bridge.clock import Clock, SystemClock
@@ -164,6 +165,7 @@ class Server:
             PeerPolicy(options.listen, options.allow)
         except ValueError as error:
             raise UserError(str(error)) from error
+        precedence.take_precedence(precedence.SESSION)  # threads begin with that of the one that starts them
         opened.enter_context(threadpool_limits(limits=1))  # numpy's own threads would spin beside the sound's
         folder = options.bundle or factory_bundle()
         models = load_models(folder, options.provider, options.threads or thread_counts())

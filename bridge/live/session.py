@@ -155,7 +155,7 @@ class LiveSession:
             self._stopping.wait(PLAYER_SECONDS)
 
     def _generate(self) -> None:
-        precedence.take_precedence(precedence.GENERATOR)
+        precedence.take_precedence(precedence.SESSION)
         while not self._stopping.is_set():
             seconds = self._guarded(self.generator.step)
             if seconds is None or seconds > 0:
@@ -163,7 +163,7 @@ class LiveSession:
                 self.generator.wake.clear()
 
     def _back_up(self) -> None:
-        precedence.take_precedence(precedence.BACKUP)
+        precedence.take_precedence(precedence.SESSION)
         while not self._stopping.is_set():
             seconds = self._guarded(self.generator.step_backup)
             if seconds is None or seconds > 0:
