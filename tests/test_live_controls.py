@@ -15,7 +15,7 @@ from bridge.live.controls import ChordMark, Controls, Lock, frames_of_beats, ste
 from bridge.live.lane import LaneKey, Lanes, Roll
 from bridge.live.meters import Meters
 from bridge.live.mixing_desk import GATE_RAMP_SAMPLES, Gate, MixingDesk
-from bridge.live.pace import GUARD_SECONDS, MAX_GUARD_SECONDS, REMEMBERED, Pace
+from bridge.live.pace import FIRST_FACTOR, GUARD_SECONDS, MAX_GUARD_SECONDS, REMEMBERED, SLOWER_YET, Pace
 from bridge.live.quantum import Gains, Quantum, Voice, follows, render, touched
 from bridge.live.takes import UserTakes
 from bridge.live.varispeed import read, samples_needed
@@ -177,11 +177,11 @@ def test_meters_tell_each_reader_peak_and_rms_since_it_asked_last() -> None:
 def test_the_lead_follows_what_was_measured() -> None:
     pace = Pace(0.2)
     assert pace.percentile(0.95) == pace.recent_seconds == 0.2
-    assert pace.lead_seconds == pytest.approx(0.2 + GUARD_SECONDS)
+    assert pace.lead_seconds == pytest.approx(SLOWER_YET * FIRST_FACTOR * 0.2 + GUARD_SECONDS)
     for _ in range(30):
         pace.took(0.1)
     assert pace.recent_seconds == pytest.approx(0.1)
-    assert pace.lead_seconds == pytest.approx(0.1 + GUARD_SECONDS)
+    assert pace.lead_seconds == pytest.approx(SLOWER_YET * 0.1 + GUARD_SECONDS)
     pace.took(0.5)
     assert pace.lead_seconds == pytest.approx(0.2 + GUARD_SECONDS), "one slow chunk counts twice the usual at most"
     for _ in range(9):
@@ -196,7 +196,7 @@ def test_a_late_chunk_makes_later_ones_begin_earlier_for_a_while() -> None:
     assert pace.lead_seconds == pytest.approx(before + GUARD_SECONDS)
     for _ in range(20):
         pace.delivered(False)
-    assert pace.lead_seconds == pytest.approx(0.1 + MAX_GUARD_SECONDS)
+    assert pace.lead_seconds == pytest.approx(before - GUARD_SECONDS + MAX_GUARD_SECONDS)
     for _ in range(1_000):
         pace.delivered(True)
     assert pace.lead_seconds == pytest.approx(before)

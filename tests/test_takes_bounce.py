@@ -73,7 +73,7 @@ def test_all_ways_into_a_chunk_are_in_the_take(played: tuple[Path, Array]) -> No
     lines = list(read_lines(played[0] / "song"))
     chunks = [line for line in lines if isinstance(line, ChunkLine)]
     assert [chunk.continues for chunk in chunks] == [False, True, True, True, False, False, True]
-    assert [chunk.sampled for chunk in chunks] == [True, True, True, True, True, False, False]
+    assert [chunk.sampled for chunk in chunks] == [True, True, True, True, True, False, True]
     assert [bool(chunk.conditions_sha256) for chunk in chunks] == [chunk.sampled for chunk in chunks]
     assert [len(chunk.reseeds) for chunk in chunks] == [0, 0, 1, 2, 2, 2, 2]
     assert all(chunk.seed == 11 and chunk.style == "funk" for chunk in chunks)

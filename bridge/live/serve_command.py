@@ -107,21 +107,20 @@ def serve(
             _wait(seconds)
         finally:
             view.stop()
+    except KeyboardInterrupt:  # SIGINT, or SIGTERM: the usual way to end
+        _say("ending")
     finally:
         server.close()
     _say_end(server)
 
 
 def _wait(seconds: float | None) -> None:
-    """Wait for the end, which an interrupt or SIGTERM also is."""
-    ended = threading.Event()
+    """Wait for the end."""
+    never = threading.Event()
     left = seconds
-    try:
-        while left is None or left > 0:
-            ended.wait(WAIT_SECONDS if left is None else min(left, WAIT_SECONDS))
-            left = None if left is None else left - WAIT_SECONDS
-    except KeyboardInterrupt:
-        _say("ending")
+    while left is None or left > 0:
+        never.wait(WAIT_SECONDS if left is None else min(left, WAIT_SECONDS))
+        left = None if left is None else left - WAIT_SECONDS
 
 
 def _display(headless: bool, options: ServeOptions, clock: SystemClock) -> TerminalView | LineLog:
