@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SESSION, PLAYER, BOUNCE = -10, -15, 10
-"""Niceness of a live session's threads. All but a bounce's go before other programs, not only the one that must not be
-late: a thread that holds Python's lock and has to wait for a processor would keep the others waiting as long."""
+SESSION, PLAYER, BACKUP, BOUNCE = -5, -15, 0, 10
+"""Niceness of a live session's threads. None of those that run all the time comes after other programs: a thread that
+holds Python's lock and has to wait for a processor keeps the player waiting as long. Nor do they push the DAW aside."""
 
 CARD_NICENESS = -15
 CARD_PRIORITY = 5

@@ -131,7 +131,7 @@ def test_of_the_numbers_of_threads_the_fastest_is_taken_for_each_way(monkeypatch
     monkeypatch.setattr(
         settings_module,
         "measure",
-        lambda _, way, threads, __: Speed(way, threads, times[threads, way.steps], times[threads, way.steps]),
+        lambda _, way, threads, *__: Speed(way, threads, times[threads, way.steps], times[threads, way.steps]),
     )
     models = [(threads, WatchedModel()) for threads in (1, 3)]
     told: list[LiveSettings] = []

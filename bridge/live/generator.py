@@ -32,7 +32,7 @@ Array = NDArray[np.float32]
 
 IDLE_SECONDS = 0.02
 HEARING_SECONDS = 0.2
-BUSY_SHARE = 0.6  # of a chunk's time that may go into making the next one
+BUSY_SHARE = 0.8  # of a chunk's time that may go into making the next one
 REPLAY_LEAD_SECONDS = 0.12
 PASSES_AHEAD = 3
 TEMPO_AHEAD_SAMPLES = 600 * SAMPLE_RATE_HZ  # how far ahead a changed tempo map is compared

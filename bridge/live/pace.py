@@ -14,6 +14,7 @@ RECENT = 9
 KNOWN = 20
 FIRST_FACTOR = 1.5
 SLOWER_YET = 1.1
+SLOWEST_SHARE = 0.98
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Pace:
 
     def _lead(self) -> float:
         usual = self.percentile(0.95)
-        slowest = max(self._seconds, default=usual)
+        slowest = self.percentile(SLOWEST_SHARE)
         if len(self._seconds) < KNOWN:  # measured without a DAW beside it: it takes longer in earnest
             slowest = max(slowest, FIRST_FACTOR * self.first_guess_seconds)
         return min(SLOWER_YET * max(slowest, usual), 2.0 * usual) + self._guard_seconds

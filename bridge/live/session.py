@@ -163,7 +163,7 @@ class LiveSession:
                 self.generator.wake.clear()
 
     def _back_up(self) -> None:
-        precedence.take_precedence(precedence.SESSION)
+        precedence.take_precedence(precedence.BACKUP)
         while not self._stopping.is_set():
             seconds = self._guarded(self.generator.step_backup)
             if seconds is None or seconds > 0:

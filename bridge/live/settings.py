@@ -27,7 +27,7 @@ from engine.window import Model
 from engine.wish import Wish
 
 WANTED_REACTION_SECONDS = 0.6
-BUSY_SHARE = 0.6
+BUSY_SHARE = 0.7
 BAR_FRAMES = 52  # 4/4 at 100 bpm
 HEARING_SECONDS = (LATENT_HOP_SAMPLES + LOOKAHEAD_SAMPLES) / SAMPLE_RATE_HZ
 MAX_CHUNK_FRAMES = 64
@@ -96,7 +96,9 @@ class LiveSettings:
         return self.speed.p50_seconds / (self.chunk_frames / LATENT_RATE_HZ)
 
 
-def measure(model: Model, way: Way, threads: int, clock: Clock, chunk_frames: int = 8, repeats: int = 8) -> Speed:
+def measure(
+    model: Model, way: Way, threads: int, clock: Clock, chunk_frames: int = FRAMES_MULTIPLE, repeats: int = 12
+) -> Speed:
     """Make `repeats` chunks with `model` and return how long they took; the first, which warms up, is left out."""
     band = Band(model, _PAGES)
     rng = np.random.default_rng(0)
@@ -166,7 +168,8 @@ def measured_options(
         tell: told of each.
     """
     for way in ways:
-        speeds = [measure(model, way, threads, clock) for threads, model in models]
+        frames = chunk_frames or FRAMES_MULTIPLE
+        speeds = [measure(model, way, threads, clock, frames) for threads, model in models]
         settings = settings_for(min(speeds, key=lambda speed: speed.p95_seconds), sounding_seconds, chunk_frames)
         if tell is not None:
             tell(settings)
