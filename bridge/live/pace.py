@@ -47,7 +47,7 @@ class Pace:
         self._lead_seconds = None
         if in_time:
             self.on_time += 1
-            self._guard_seconds = max(GUARD_SECONDS, self._guard_seconds * 0.995)
+            self._guard_seconds = max(GUARD_SECONDS, self._guard_seconds * 0.97)
         else:
             self.late += 1
             self._guard_seconds = min(MAX_GUARD_SECONDS, self._guard_seconds * 2.0)
