@@ -180,7 +180,7 @@ def _click_positions(sound: Array) -> NDArray[np.float64]:
 
 def main() -> int:
     """Play the evening, print what came out, and return 1 if a beat is off its sample."""
-    result = run(evening(), 1000.0)
+    result = run(evening(), 1020.0)
     starts = [f"{beat.beat} at {beat.seconds:.2f} s" for beat in result.missing]
     largest = float(np.abs(result.errors).max())
     print(f"{result.bars:.0f} bars, {result.beats} beats")
