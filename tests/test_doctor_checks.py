@@ -92,10 +92,10 @@ def test_threads_that_wake_up_late_are_told_against_the_ring() -> None:
     assert machine.oversleeps(ManualClock(), 5) == pytest.approx([0.0] * 5, abs=1e-12)
     assert machine.judge_naps([0.0001, 0.009]).verdict is Verdict.OK
     assert machine.judge_naps([0.0001, 0.02]).verdict is Verdict.WARNING
-    late = machine.judge_naps([0.0001, 0.0002, 0.031])
+    late = machine.judge_naps([0.0001, 0.0002, 0.041])
     assert (late.verdict, late.words) == (
         Verdict.BAD,
-        "threads wake up 0.2 ms late, at most 31.0 ms; the ring holds 60 ms",
+        "threads wake up 0.2 ms late, at most 41.0 ms; the ring holds 80 ms",
     )
 
 
