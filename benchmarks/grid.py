@@ -186,8 +186,7 @@ def main() -> int:
     print(f"{result.bars:.0f} bars, {result.beats} beats")
     print(f"largest error {largest:.2f} samples, mean {result.errors.mean():.3f}")
     print(f"{result.extra} clicks more; within the output's latency after a start or locate: {', '.join(starts)}")
-    found = provenance()
-    print(f"Commit {found.commit}; {found.machine}; {found.date}")
+    print(provenance().line)
     return 0 if largest < 1.0 and result.extra == 0 else 1
 
 

@@ -44,6 +44,7 @@ from bridge.sound.null import NullOutput
 from bridge.sound.output import BLOCK_SAMPLES, RING_SECONDS, SoundOut
 from engine.band import Band
 from engine.bundle import Bundle, BundleError
+from engine.geometry import SAMPLE_RATE_HZ
 from engine.runtime import GraphError
 from engine.wish import Wish
 from presets.store import Preset
@@ -240,7 +241,7 @@ class Server:
             self._played,
             options.vocal_gain_db,
         )
-        session.player.offset_samples = -options.offset_seconds * 44_100
+        session.player.offset_samples = -options.offset_seconds * SAMPLE_RATE_HZ
         return session
 
     def _start_threads(self, opened: ExitStack, commands: Commands) -> None:

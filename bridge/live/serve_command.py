@@ -20,6 +20,7 @@ from bridge.midi.control_map import ControlMap, load_control_map
 from bridge.midi.listener import MidiRoles
 from bridge.osc.contract import DEFAULT_PORT
 from bridge.sound.output import BLOCK_SAMPLES, RING_SECONDS, LatencyTerms
+from engine.geometry import SAMPLE_RATE_HZ
 from presets.store import load_preset
 
 Text = str | None
@@ -158,7 +159,7 @@ def _latency(terms: LatencyTerms) -> str:
 
 def _say_end(server: Server) -> None:
     pace, session = server.session.generator.pace, server.session
-    played = {level.value: count / 44_100 for level, count in session.player.counts.items() if count}
+    played = {level.value: count / SAMPLE_RATE_HZ for level, count in session.player.counts.items() if count}
     _say(f"chunks: {pace.on_time} on time, {pace.late} late; played: " + _seconds(played))
     if server.take is not None:
         _say(f"the take can be rendered: backline take bounce {server.take.folder.name}")

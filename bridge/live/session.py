@@ -54,7 +54,7 @@ class LiveSession:
         generator: what makes chunks; request changes.
         player: what plays; set its desk.
         meters: levels of what was played.
-        level_changes: (time, words) of the last falls down the ladder and other events.
+        events: (seconds since the session was made, words) of falls down the ladder and whatever else happened.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bridge.hearing.ordering import VocalStats
 from bridge.sound.output import SoundFacts
+from engine.geometry import LATENT_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class GeneratorStatus:
     @property
     def real_time_factor(self) -> float:
         """Time to make a chunk by the time it plays."""
-        return self.p50_seconds / (self.chunk_frames * 2_048 / 44_100) if self.chunk_frames else 0.0
+        return self.p50_seconds / (self.chunk_frames / LATENT_RATE_HZ) if self.chunk_frames else 0.0
 
 
 @dataclass(frozen=True, slots=True)
