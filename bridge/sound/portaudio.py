@@ -121,6 +121,16 @@ class _Card:
     def _opened(self, settings: CardSettings, index: int) -> Any:
         raise NotImplementedError
 
+    def _stream_options(self, settings: CardSettings, index: int) -> dict[str, Any]:
+        """Return what rtmixer opens a stream of either direction with."""
+        return {
+            "device": index,
+            "channels": settings.channels,
+            "blocksize": settings.block_samples,
+            "samplerate": self.rate_hz,
+            "latency": settings.latency_seconds,
+        }
+
     def _play_or_record(self) -> Any:
         raise NotImplementedError
 
@@ -234,13 +244,7 @@ class OutputCard(_Card):
 
     def _opened(self, settings: CardSettings, index: int) -> Any:
         self._silence = np.zeros((1, settings.channels), np.float32)
-        return self._rtmixer.Mixer(
-            device=index,
-            channels=settings.channels,
-            blocksize=settings.block_samples,
-            samplerate=self.rate_hz,
-            latency=settings.latency_seconds,
-        )
+        return self._rtmixer.Mixer(**self._stream_options(settings, index))
 
     def _play_or_record(self) -> Any:
         return self._stream.play_ringbuffer(self._ring)
@@ -266,13 +270,7 @@ class InputCard(_Card):
 
     def _opened(self, settings: CardSettings, index: int) -> Any:
         self._probed = np.zeros((1, settings.channels), np.float32)
-        return self._rtmixer.Recorder(
-            device=index,
-            channels=settings.channels,
-            blocksize=settings.block_samples,
-            samplerate=self.rate_hz,
-            latency=settings.latency_seconds,
-        )
+        return self._rtmixer.Recorder(**self._stream_options(settings, index))
 
     def _play_or_record(self) -> Any:
         return self._stream.record_ringbuffer(self._ring)
