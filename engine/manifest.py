@@ -16,7 +16,7 @@ from engine import geometry
 from engine.conditions import layout_as_dict
 from engine.harmony_tables import HarmonyTables
 from engine.planner import MIN_WINDOW_FRAMES, PAST_FRAMES, plan_windows
-from engine.sampler import check_guidance_scale
+from engine.sampler import MAX_GUIDANCE_SCALE, check_guidance_scale
 from engine.schedule import COSINE_OFFSET, MAX_BETA, TIMESTEPS, timestep_pairs
 from engine.styles import STYLES
 
@@ -53,7 +53,8 @@ class SamplingFacts:
 
     Attributes:
         steps: steps that it works well with.
-        guidance_scale: guidance that it works well with; 1 when guidance was distilled into it.
+        guidance_scale: guidance that it works well with.
+        distilled_guidance_scale: guidance that is in its weights, so that one pass a step gives it; 1 for none.
         window_frames: longest window, a multiple of 4.
         min_window_frames: shortest window, a multiple of 4.
         past_frames: known past before a window's new frames, a multiple of 4.
@@ -67,11 +68,14 @@ class SamplingFacts:
     window_frames: int = geometry.WINDOW_FRAMES
     min_window_frames: int = MIN_WINDOW_FRAMES
     past_frames: int = PAST_FRAMES
+    distilled_guidance_scale: float = 1.0
 
     def __post_init__(self) -> None:
         """Check each value by the one who uses it."""
         timestep_pairs(self.steps)
         check_guidance_scale(self.guidance_scale)
+        if not 1.0 <= self.distilled_guidance_scale <= MAX_GUIDANCE_SCALE:
+            raise ValueError(f"distilled guidance {self.distilled_guidance_scale} is not 1 to {MAX_GUIDANCE_SCALE:g}")
         plan_windows(1, self.window_frames, self.past_frames, min_window_frames=self.min_window_frames)
 
 

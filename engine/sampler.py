@@ -19,6 +19,7 @@ from engine.schedule import alpha_bar_at, noise_from_v, noised, timestep_pairs, 
 
 Array = NDArray[np.float32]
 FRAMES_MULTIPLE = 4
+MAX_GUIDANCE_SCALE = 20.0
 
 
 class Denoise(Protocol):
@@ -100,7 +101,7 @@ def ddim_step(x: Array, v: Array, timestep: int, previous: int) -> Array:
 
 def check_guidance_scale(guidance_scale: float) -> None:
     """Raise ValueError unless `guidance_scale` is 0 to 20."""
-    if not 0.0 <= guidance_scale <= 20.0:
+    if not 0.0 <= guidance_scale <= MAX_GUIDANCE_SCALE:
         raise ValueError(f"guidance {guidance_scale} is out of range; give 0 to 20 (1 = none, 2 is usual)")
 
 

@@ -132,7 +132,9 @@ def sample_window(
         progress: called after each step; what it raises ends the sampling.
     """
     style = style_weights(wish.style)
-    return sample(model.denoise, noise, conditions, style, wish.steps, wish.guidance_scale, known, progress)
+    # Guidance in the weights moved the conditioned prediction alone, so the rest of the way is their ratio.
+    guidance_scale = wish.guidance_scale / model.sampling.distilled_guidance_scale
+    return sample(model.denoise, noise, conditions, style, wish.steps, guidance_scale, known, progress)
 
 
 def normalised(model: Model, latents: Array) -> Array:

@@ -30,7 +30,8 @@ class Wish:
         chords: the song's chords, if known; else they are read off the vocal.
         listen_for_chords: whether key and chords may be read off the vocal, where the bundle can.
         steps: steps of the sampler, 1 to 800.
-        guidance_scale: how closely vocal, chords, key and style are followed; 1 takes half the time.
+        guidance_scale: how closely vocal, chords, key and style are followed; what the bundle holds in its weights, or
+            1 where it holds none, takes half the time of any other.
         seed: 0 to 2**64 - 1; another seed is another take.
         stems: the stems to return.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import training.denoiser.train as loop
-from engine.conditions import CONDITION_CHANNELS, LAYOUT
+from engine.conditions import CONDITION_CHANNELS, FOLLOWED_GROUPS, LAYOUT
 from engine.schedule import ALPHA_BAR
 from engine.styles import STYLES
 from tests.synthetic_latents import write_songs
@@ -18,7 +18,8 @@ from training.denoiser.data import batch_generator, make_batch
 from training.denoiser.harmony import HARMONY_CHANNELS, DenoiserInTraining, harmony_loss
 from training.denoiser.objective import snr_weight, training_tensors, weighted_loss, window_losses
 from training.denoiser.songs import LatentStatistics
-from training.denoiser.state import averaged_denoiser, fresh_state, resume
+from training.denoiser.state import TrainingState, averaged_denoiser, fresh_state, resume
+from training.denoiser.teacher import Teacher
 from training.denoiser.train import Material, load_material, train
 from training.denoiser.validation import measure, sampled_window, validation_batches
 
@@ -43,7 +44,7 @@ def tiny(*overrides: str) -> DenoiserTraining:
     return load_config(CONFIGS / "denoiser_tiny.toml", DenoiserTraining, overrides)
 
 
-@pytest.mark.parametrize("name", ["tiny", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["tiny", "cpu", "gpu", "distil_cpu"])
 def test_the_projects_configs_are_read(name: str) -> None:
     config = load_config(CONFIGS / f"denoiser_{name}.toml", DenoiserTraining)
     assert config.data.windows_of(config.data.window_frames[-1]) >= 1
@@ -218,10 +219,46 @@ def test_resuming_another_model_or_other_latents_is_refused(material: Material, 
 
 def test_a_training_may_start_from_given_weights(material: Material, tmp_path: Path) -> None:
     weights = fresh_state(tiny("run.seed=99"), material.statistics, ALONE.device).network.state_dict()
-    state = train(tiny("budget.steps=1", "optimiser.learning_rate=0.0"), material, tmp_path, ALONE, weights, False)
+    state = train(tiny("budget.steps=1", "optimiser.learning_rate=0.0"), material, tmp_path, ALONE, weights, show=False)
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.network.state_dict().items())
     with pytest.raises(ValueError, match="do not fit"):
-        train(tiny("model.blocks=2"), material, tmp_path / "other", ALONE, weights, False)
+        train(tiny("model.blocks=2"), material, tmp_path / "other", ALONE, weights, show=False)
+
+
+class Linear(nn.Module):
+    """Says of each window the mean of its conditions: with and without them two different things."""
+
+    def forward(self, x: Tensor, timestep: Tensor, conditions: Tensor, style: Tensor) -> Tensor:
+        return x + 3.0 * conditions.mean(dim=(1, 2), keepdim=True) + style.sum(dim=1)[:, None, None]
+
+
+def test_what_is_learned_of_a_teacher_is_its_guided_prediction(material: Material) -> None:
+    teacher = Teacher(Linear(), 3.0, mixed=False)  # type: ignore[arg-type]  # any module of that form
+    tensors = training_tensors(validation_batches(material.training, tiny().data, 1)[0], ALONE.device)
+    unfollowed = tensors.conditions.clone()
+    for name in FOLLOWED_GROUPS:
+        unfollowed[:, getattr(LAYOUT, name).whole] = 0.0
+    with_all, without = (
+        Linear()(tensors.noisy, tensors.timestep, conditions, style)
+        for conditions, style in ((tensors.conditions, tensors.style), (unfollowed, 0.0 * tensors.style))
+    )
+    taught = teacher.taught(tensors)
+    torch.testing.assert_close(taught.v, without + 3.0 * (with_all - without))
+    assert taught.noisy is tensors.noisy
+    assert not torch.equal(taught.v, tensors.v)
+
+
+def test_a_student_comes_near_its_teachers_guided_prediction(material: Material, tmp_path: Path) -> None:
+    teacher = Teacher(Linear(), 2.0, mixed=False)  # type: ignore[arg-type]
+    config = tiny("optimiser.harmony_weight=0.0", "optimiser.gradient_clip=100.0", "budget.steps=60")
+    batches = validation_batches(material.held_out, config.data, 2)
+
+    def distance(state: TrainingState) -> float:
+        network = DenoiserInTraining(state.average.network, state.heads)
+        return measure(network, batches, ALONE.device, False, teacher).loss
+
+    before = distance(fresh_state(config, material.statistics, ALONE.device))
+    assert distance(train(config, material, tmp_path, ALONE, teacher=teacher, show=False)) < 0.8 * before
 
 
 def test_mixed_precision_is_close_to_float32(material: Material) -> None:

@@ -15,12 +15,13 @@ from bridge.bounce import factory_bundle
 from bridge.clock import ManualClock
 from bridge.doctor import machine, model, network, sound, speed
 from bridge.doctor.finding import Request, Verdict
-from bridge.live.settings import WAYS, LiveSettings, Speed, Way, settings_for
+from bridge.live.settings import LiveSettings, Speed, Way, settings_for, ways_of
 from bridge.sound.devices import SoundDevice
 from bridge.sound.measure import ImpulseMeasurement, LatencyMeasurement, UnderrunMeasurement
 from bridge.sound.output import LatencyTerms, SoundFacts
-from engine.manifest import read_manifest
+from engine.manifest import SamplingFacts, read_manifest
 
+WAYS = ways_of(SamplingFacts())
 FACTS = SoundFacts("Card", 48_000, 256, "open", 0, 0, 0.05, LatencyTerms(0.05, 0.0, 0.006, 0.02, 0.076), 1.0)
 CARD = SoundDevice(0, "Card", "ALSA", 2, 2, 48_000, False, True)
 MONITOR = SoundDevice(1, "Monitor of Card", "ALSA", 2, 0, 48_000, False, False)
@@ -214,7 +215,7 @@ def options(*p95_seconds: float, threads: int = 1) -> list[LiveSettings]:
 def test_what_is_safe_follows_from_what_was_measured(
     p95_seconds: tuple[float, ...], verdict: Verdict, words: str
 ) -> None:
-    found = speed.judge(options(*p95_seconds), "cpu", 2, WAYS[:2])
+    found = speed.judge(options(*p95_seconds), "cpu", 2, WAYS)
     assert found.verdict is verdict
     assert found.words.startswith(words)
     assert (found.figures["safe"] is None) == (verdict is Verdict.BAD)
@@ -223,16 +224,16 @@ def test_what_is_safe_follows_from_what_was_measured(
 
 def test_what_takes_all_cores_is_not_called_safe_but_told() -> None:
     measured = [*options(0.4, 0.4), *options(0.05, threads=2)]
-    found = speed.judge(measured, "cpu", 2, WAYS[:2])
+    found = speed.judge(measured, "cpu", 2, WAYS)
     assert found.verdict is Verdict.WARNING
     assert found.words.startswith(f"safe: {WAYS[0]}, 1 thread")
     assert f"--threads 2 may do: {WAYS[0]}" in found.remedy
-    assert speed.judge(measured, "cpu", 4, WAYS[:2]).verdict is Verdict.OK
-    assert speed.judge(measured, "cuda", 2, WAYS[:2]).verdict is Verdict.OK
+    assert speed.judge(measured, "cpu", 4, WAYS).verdict is Verdict.OK
+    assert speed.judge(measured, "cuda", 2, WAYS).verdict is Verdict.OK
 
 
 def test_ways_for_which_there_was_no_time_are_told() -> None:
-    assert "(1 of 2 ways were not measured: time was up)" in speed.judge(options(0.1), "cpu", 2).words
+    assert "(1 of 2 ways were not measured: time was up)" in speed.judge(options(0.1), "cpu", 2, WAYS).words
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -155,6 +155,17 @@ def test_guidance_goes_beyond_the_conditioned_result() -> None:
     absent = decode(LinearModel(), np.repeat(mean[None, :, None], 40, axis=2), vocal.shape[1])[0]
     np.testing.assert_allclose(guided["bass"], 0.5 * (2 * vocal - absent), atol=2e-4)
     assert np.abs(silent["bass"]).max() < 1e-4
+
+
+def test_guidance_in_the_weights_counts_towards_what_is_wished() -> None:
+    vocal, distilled = stepped(1, 40 * 2048), LinearModel()
+    distilled.sampling = replace(distilled.sampling, distilled_guidance_scale=2.0)
+    two, four = (Wish(steps=3, guidance_scale=scale) for scale in (2.0, 4.0))
+    once = accompany(distilled, vocal, TIMELINE, two)
+    assert {len(told) for told in distilled.told} == {1}
+    np.testing.assert_array_equal(once["bass"], accompany(LinearModel(), vocal, TIMELINE, PLAIN)["bass"])
+    beyond = accompany(distilled, vocal, TIMELINE, four)["bass"]
+    np.testing.assert_array_equal(beyond, accompany(LinearModel(), vocal, TIMELINE, two)["bass"])
 
 
 def take(samples: int) -> dict[str, Array]:

@@ -16,7 +16,6 @@ from bridge.live.serve import ServeOptions, wanted_ways
 from bridge.live.session import LiveSession
 from bridge.live.settings import (
     BAR_FRAMES,
-    WAYS,
     LiveSettings,
     Speed,
     Way,
@@ -24,6 +23,7 @@ from bridge.live.settings import (
     measure,
     measured_options,
     settings_for,
+    ways_of,
 )
 from bridge.live.work import Shape
 from bridge.osc.contract import BY_ADDRESS, PREFIX
@@ -33,11 +33,13 @@ from bridge.sound.null import NullOutput
 from bridge.transport.snapshot import TransportSnapshot
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ, STEMS
 from engine.live_chunk import Reseed
+from engine.manifest import SamplingFacts
 from engine.wish import Wish
 from presets.store import Preset
 from tests.live_support import Array, WatchedModel
 
 WAY = Way(2, 2.0, 128)
+PLAIN, DISTILLED = SamplingFacts(), SamplingFacts(distilled_guidance_scale=2.0)
 
 
 def speed(p95_seconds: float, way: Way = WAY) -> Speed:
@@ -72,7 +74,7 @@ def test_the_reaction_is_the_sum_of_its_measured_terms() -> None:
     assert terms.total == pytest.approx(terms.hearing + terms.waiting + 0.1 + terms.guard + 0.09)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ways_of(PLAIN))
 @pytest.mark.parametrize("chunk_frames", [4, 8, 32, 64])
 def test_every_way_and_chunk_makes_a_plan_that_the_model_can_be_given(way: Way, chunk_frames: int) -> None:
     chosen = settings_for(speed(0.1, way), 0.09, chunk_frames)
@@ -140,13 +142,18 @@ def test_of_the_numbers_of_threads_the_fastest_is_taken_for_each_way(monkeypatch
     assert told == made
 
 
+def test_a_bundle_with_guidance_in_its_weights_has_one_way_which_takes_one_pass() -> None:
+    assert [way.guidance for way in ways_of(PLAIN)] == [2.0, 1.0]
+    assert [way.guidance for way in ways_of(DISTILLED)] == [2.0]
+
+
 def test_what_the_user_or_the_preset_says_is_not_measured_away() -> None:
-    assert wanted_ways(ServeOptions()) == WAYS
-    assert {(way.steps, way.guidance) for way in wanted_ways(ServeOptions(steps=3, guidance=0.0))} == {(3, 0.0)}
+    assert wanted_ways(ServeOptions(), PLAIN) == ways_of(PLAIN)
+    assert {(way.steps, way.guidance) for way in wanted_ways(ServeOptions(steps=3, guidance=0.0), PLAIN)} == {(3, 0.0)}
     preset = Preset(title="x", steps=7, guidance=1.5)
-    assert {(way.steps, way.guidance) for way in wanted_ways(ServeOptions(preset=preset))} == {(7, 1.5)}
-    assert {way.steps for way in wanted_ways(ServeOptions(preset=preset, steps=2))} == {2}
-    ways = wanted_ways(ServeOptions(steps=2, guidance=1.0))
+    assert {(way.steps, way.guidance) for way in wanted_ways(ServeOptions(preset=preset), PLAIN)} == {(7, 1.5)}
+    assert {way.steps for way in wanted_ways(ServeOptions(preset=preset, steps=2), PLAIN)} == {2}
+    ways = wanted_ways(ServeOptions(steps=2, guidance=1.0), PLAIN)
     assert len(set(ways)) == len(ways)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training.codec.config import CodecTrainingConfig
 from training.codec.encoder import Encoder
@@ -25,16 +26,22 @@ def encode_song(encoder: Encoder, song: Path, target: Path) -> None:
     with torch.no_grad():
         packed = torch.from_numpy(features.astype(np.float32)).transpose(1, 2)
         mean, _, _ = encoder(packed, torch.from_numpy(curves).transpose(1, 2), encoder.stack.initial_state(len(packed)))
+    write_latents(
+        target,
+        latents=mean.numpy(),
+        pitch=np.load(song / "pitch.npy"),
+        curves_vocal=curves[0].T,
+        curves_mix=np.load(song / "curves_mix.npy"),
+        song=(song / "song.json").read_text(encoding="utf-8"),
+    )
+
+
+def write_latents(target: Path, *, song: str, **arrays: NDArray[np.floating]) -> None:
+    """Write `arrays` as float16 beside `song`, the text of song.json: all of the file `target` or nothing."""
     partial = target.with_name(f".{target.name}.partial")
     with partial.open("wb") as file:
-        np.savez_compressed(
-            file,
-            latents=mean.numpy().astype(np.float16),
-            pitch=np.load(song / "pitch.npy"),
-            curves_vocal=curves[0].T.astype(np.float16),
-            curves_mix=np.load(song / "curves_mix.npy"),
-            song=np.array((song / "song.json").read_text(encoding="utf-8")),
-        )
+        halves = {name: array.astype(np.float16) for name, array in arrays.items()}
+        np.savez_compressed(file, allow_pickle=False, song=np.array(song), **halves)
     partial.replace(target)
 
 

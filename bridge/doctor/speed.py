@@ -10,7 +10,7 @@ from bridge.clock import Clock, SystemClock
 from bridge.doctor.finding import Figures, Finding, Request, Verdict
 from bridge.doctor.machine import usable_cores
 from bridge.doctor.model import STREAMING_CODEC
-from bridge.live.settings import WANTED_REACTION_SECONDS, WAYS, LiveSettings, Way, choose, measured_options
+from bridge.live.settings import WANTED_REACTION_SECONDS, LiveSettings, Way, choose, measured_options, ways_of
 from bridge.sound.output import RING_SECONDS
 from engine.bundle import Bundle, BundleError
 from engine.geometry import LATENT_RATE_HZ
@@ -53,7 +53,7 @@ def measured_within(
             return
 
 
-def judge(options: Sequence[LiveSettings], provider: str, cores: int, ways: Sequence[Way] = WAYS) -> Finding:
+def judge(options: Sequence[LiveSettings], provider: str, cores: int, ways: Sequence[Way]) -> Finding:
     """Judge what was measured, and say what is safe.
 
     Args:
@@ -136,8 +136,9 @@ def _provider(request: Request, provider: str, clock: Clock, budget_seconds: flo
     if models[0][1].manifest.codec.kind != STREAMING_CODEC:
         return Finding(f"{NAME} on {provider}", Verdict.BAD, "not measured: the bundle does not stream", "see there")
     sounding = USUAL_SOUNDING_SECONDS if request.sounding_seconds is None else request.sounding_seconds
+    ways = ways_of(models[0][1].sampling)
     try:
-        options = list(measured_within(models, WAYS, clock, sounding, budget_seconds))
+        options = list(measured_within(models, ways, clock, sounding, budget_seconds))
     except GraphError as error:
         return Finding(f"{NAME} on {provider}", Verdict.BAD, f"did not run: {error}", "see the finding on the bundle")
-    return judge(options, provider, cores)
+    return judge(options, provider, cores, ways)

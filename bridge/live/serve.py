@@ -25,7 +25,7 @@ from bridge.live.outside import Outside
 from bridge.live.quantum import Quantum
 from bridge.live.reporting import Reporter
 from bridge.live.session import LiveSession
-from bridge.live.settings import WANTED_REACTION_SECONDS, WAYS, LiveSettings, Way, choose, measured_options
+from bridge.live.settings import WANTED_REACTION_SECONDS, LiveSettings, Way, choose, measured_options, ways_of
 from bridge.live.take_bounce import TakeBundle
 from bridge.live.take_log import TakeLog
 from bridge.live.take_records import TakeHeader
@@ -173,7 +173,7 @@ class Server:
         self.settings = choose(
             measured_options(
                 models,
-                wanted_ways(options),
+                wanted_ways(options, models[0][1].sampling),
                 clock,
                 options.ring_seconds + DRIVER_SECONDS,
                 options.chunk_frames,
@@ -324,13 +324,14 @@ def thread_counts() -> tuple[int, ...]:
     return tuple(dict.fromkeys((1, max(1, min(usable_cores() - 1, 4)))))
 
 
-def wanted_ways(options: ServeOptions) -> tuple[Way, ...]:
-    """Return the ways to choose from, as far as the user leaves the choice."""
+def wanted_ways(options: ServeOptions, sampling: SamplingFacts) -> tuple[Way, ...]:
+    """Return the ways to choose from with a bundle of `sampling`, as far as the user leaves the choice."""
     preset = options.preset
     steps = options.steps or (preset.steps if preset else None)
     guidance = options.guidance if options.guidance is not None else (preset.guidance if preset else None)
     ways = [
-        replace(way, steps=steps or way.steps, guidance=way.guidance if guidance is None else guidance) for way in WAYS
+        replace(way, steps=steps or way.steps, guidance=way.guidance if guidance is None else guidance)
+        for way in ways_of(sampling)
     ]
     return tuple(dict.fromkeys(ways))
 

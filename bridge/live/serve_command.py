@@ -135,7 +135,7 @@ def _say_ready(server: Server) -> None:
     chosen, session = server.settings, server.session
     _say(f"chosen: {chosen.speed.way}, {chosen.speed.threads} thread(s), chunks of {chosen.chunk_frames} frames")
     if not chosen.feasible:
-        _say("warning: this machine cannot keep that up; give --steps 2 --guidance 1, or close other programs")
+        _say("warning: this machine cannot keep that up; give --steps 1, or close other programs")
     facts = session.out.facts()
     _say(f"sound: {facts.name} at {facts.rate_hz} Hz, blocks of {facts.block_samples}; {_latency(facts.latency)}")
     reaction = server.reporter.status("ready").reaction_vocal

@@ -20,6 +20,7 @@ from engine.band import Band
 from engine.features import LOOKAHEAD_SAMPLES
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ
 from engine.live_chunk import Score
+from engine.manifest import SamplingFacts
 from engine.planner import FRAMES_MULTIPLE
 from engine.stem_decoder import PIECE_FRAMES
 from engine.timeline import Timeline
@@ -28,6 +29,8 @@ from engine.wish import Wish
 
 WANTED_REACTION_SECONDS = 0.6
 BUSY_SHARE = 0.7
+LIVE_STEPS = 2
+LIVE_WINDOW_FRAMES = 128
 BAR_FRAMES = 52  # 4/4 at 100 bpm
 HEARING_SECONDS = (LATENT_HOP_SAMPLES + LOOKAHEAD_SAMPLES) / SAMPLE_RATE_HZ
 MAX_CHUNK_FRAMES = 64
@@ -40,7 +43,7 @@ class Way:
 
     Attributes:
         steps: of the sampler.
-        guidance: scale of the guidance; 1 takes half the time.
+        guidance: scale of the guidance; the one in the bundle's weights, 1 for none, takes half the time of any other.
         window_frames: frames that the model sees.
     """
 
@@ -53,8 +56,13 @@ class Way:
         return f"{self.steps} steps, guidance {self.guidance:g}, window {self.window_frames} frames"
 
 
-WAYS = (Way(2, 2.0, 128), Way(2, 1.0, 128))
-"""In the order of quality; docs/results.md has the figures. Longer windows and more steps gained nothing live."""
+def ways_of(sampling: SamplingFacts) -> tuple[Way, ...]:
+    """Return the ways of a bundle in the order of quality; the last takes one pass a step.
+
+    docs/results.md has the figures: longer windows and more steps gained nothing live.
+    """
+    scales = dict.fromkeys((sampling.guidance_scale, sampling.distilled_guidance_scale))
+    return tuple(Way(LIVE_STEPS, scale, LIVE_WINDOW_FRAMES) for scale in scales)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 from training.common.checkpoint import CheckpointError
 from training.common.configs import load_config
 from training.common.devices import start_processes, stop_processes
 from training.denoiser.config import DenoiserTraining
 from training.denoiser.songs import LatentsError
 from training.denoiser.state import averaged_denoiser
+from training.denoiser.teacher import Teacher
 from training.denoiser.train import load_material, train
 
 INTERRUPTED = 130
@@ -21,8 +24,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="a TOML file such as configs/denoiser_cpu.toml")
     parser.add_argument("--out", type=Path, default=Path("runs/denoiser"), help="checkpoints and curves; resumed")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as budget.minutes=10")
+    parser.add_argument("--teacher", type=Path, metavar="CHECKPOINT", help="distil its guidance; begins as its copy")
     parser.add_argument("--start-from", type=Path, metavar="CHECKPOINT", help="averaged weights of an earlier training")
     return parser.parse_args()
+
+
+def _teacher(checkpoint: Path, config: DenoiserTraining, device: torch.device) -> Teacher:
+    """Return the teacher of a distillation.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged or of another kind.
+        ValueError: the config has no distillation.
+    """
+    if config.distillation is None:
+        raise ValueError("a teacher needs [distillation] in the config; see configs/denoiser_distil_cpu.toml")
+    network = averaged_denoiser(checkpoint)[0].to(device)
+    return Teacher(network, config.distillation.guidance_scale, config.run.mixed_precision)
 
 
 def main() -> int:
@@ -30,10 +47,12 @@ def main() -> int:
     options = arguments()
     try:
         config = load_config(options.config, DenoiserTraining, options.set)
-        weights = averaged_denoiser(options.start_from)[0].state_dict() if options.start_from else None
+        start = options.start_from or options.teacher
+        weights = averaged_denoiser(start)[0].state_dict() if start else None
         material = load_material(config.data.latents)
         processes = start_processes(config.run.device, config.run.threads)
-        train(config, material, options.out, processes, weights)
+        teacher = _teacher(options.teacher, config, processes.device) if options.teacher else None
+        train(config, material, options.out, processes, weights, teacher)
     except (ValueError, CheckpointError, LatentsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

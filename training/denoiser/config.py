@@ -19,6 +19,8 @@ class DataConfig:
             proportionally fewer, so that every batch has about as many frames.
         vocal_noise: largest standard deviation of the noise added to the vocal's normalised latents.
         prefetch: batches made ahead of the step.
+        sampler_steps: where not empty, three windows in four have a timestep at which a sampler of one of these numbers
+            of steps asks the network; the others have any.
     """
 
     latents: Path = Path(".cache/latents")
@@ -27,6 +29,7 @@ class DataConfig:
     windows_per_batch: int = 8
     vocal_noise: float = 0.4
     prefetch: int = 4
+    sampler_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse windows that the denoiser cannot take."""
@@ -95,6 +98,17 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DistillationConfig:
+    """What is learned of a teacher, where there is one.
+
+    Attributes:
+        guidance_scale: guidance of the teacher that goes into the weights; the bundle's manifest keeps it.
+    """
+
+    guidance_scale: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class DenoiserTraining:
     """Everything a `configs/denoiser_*.toml` may set; what it leaves out has these defaults."""
 
@@ -103,3 +117,4 @@ class DenoiserTraining:
     data: DataConfig = field(default_factory=DataConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    distillation: DistillationConfig | None = None

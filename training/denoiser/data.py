@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.conditions import LAYOUT
-from engine.schedule import TIMESTEPS
-from engine.styles import STYLES
+from engine.schedule import TIMESTEPS, timestep_pairs
 from training.denoiser.config import DataConfig
 from training.denoiser.songs import LatentsError, LatentSong
 from training.denoiser.tasks import draw_hiding, hide
 
 SONG_START_SHARE = 0.1
+SAMPLER_SHARE = 0.75
 HARMONY_PARTS = (LAYOUT.chord.content, LAYOUT.key.content, LAYOUT.chord.flag)
 
 Floats = NDArray[np.float32]
@@ -65,13 +65,12 @@ def make_batch(songs: Sequence[LatentSong], data: DataConfig, rng: np.random.Gen
     _add_vocal_noise(conditions, data.vocal_noise, rng)
     hiding = draw_hiding(rng, count, frames)
     hide(conditions, vocal_curves, hiding)
-    style = np.zeros((count, len(STYLES)), dtype=np.float32)
-    style[np.arange(count), [song.style for song in chosen]] = 1.0
+    style = np.stack([song.style for song in chosen]).astype(np.float32)
     style[hiding.style_dropped] = 0.0
     return Batch(
         clean=clean,
         noise=rng.standard_normal(clean.shape, dtype=np.float32),
-        timestep=_stratified_timesteps(count, rng),
+        timestep=_draw_timesteps(count, data.sampler_steps, rng),
         conditions=conditions,
         style=style,
         generated=(~hiding.known).astype(np.float32),
@@ -99,6 +98,16 @@ def _add_vocal_noise(conditions: Floats, largest_std: float, rng: np.random.Gene
     vocal = conditions[:, LAYOUT.vocal_latents.content]
     std = rng.random((len(vocal), 1, 1), dtype=np.float32) * np.float32(largest_std)
     vocal += std * rng.standard_normal(vocal.shape, dtype=np.float32)
+
+
+def _draw_timesteps(count: int, sampler_steps: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a timestep for each of `count` windows: any, or mostly those of samplers of `sampler_steps` steps."""
+    timesteps = _stratified_timesteps(count, rng)
+    if sampler_steps:
+        asked = [timestep for steps in sampler_steps for timestep, _ in timestep_pairs(steps)]
+        chosen = rng.choice(asked, size=count)
+        timesteps = np.where(rng.random(count) < SAMPLER_SHARE, chosen, timesteps)
+    return timesteps
 
 
 def _stratified_timesteps(count: int, rng: np.random.Generator) -> NDArray[np.int64]:

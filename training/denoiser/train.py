@@ -22,6 +22,7 @@ from training.denoiser.model import parameter_count
 from training.denoiser.objective import training_tensors, v_errors, weighted_loss
 from training.denoiser.songs import LatentSong, LatentStatistics, hours, load_songs, load_statistics, split_songs
 from training.denoiser.state import TrainingState, fresh_state, resume, save_best, save_last, start_from_weights
+from training.denoiser.teacher import Teacher
 from training.denoiser.validation import (
     comparison_image,
     measure,
@@ -62,6 +63,7 @@ def train(
     out: Path,
     processes: Processes,
     weights: dict[str, torch.Tensor] | None = None,
+    teacher: Teacher | None = None,
     show: bool = True,
 ) -> TrainingState:
     """Train until the budget is used or the held-out loss stops falling; return the last state.
@@ -72,6 +74,7 @@ def train(
         out: folder of checkpoints and curves; a `last.pt` in it is continued.
         processes: this process among those of a `torchrun`.
         weights: a state dictionary to start from instead of random weights; without effect when resuming.
+        teacher: whose guided prediction is learned instead of the songs themselves.
         show: whether to show progress.
     """
     state = fresh_state(config, material.statistics, processes.device)
@@ -83,10 +86,10 @@ def train(
         progress = stack.enter_context(TrainingProgress("denoiser", show=show and processes.is_first))
         stream = BatchStream(material.training, data, run.seed, processes.rank, state.step)
         batches = iter(stack.enter_context(stream))
-        report = Report(config, material, out, processes, progress, state.step)
+        report = Report(config, material, out, processes, progress, state.step, teacher)
         stack.callback(report.close)
         progress.note(_opening_line(state, material, resumed))
-        _run(config, state, batches, processes, report)
+        _run(config, state, batches, processes, report, teacher)
     return state
 
 
@@ -97,7 +100,12 @@ def _opening_line(state: TrainingState, material: Material, resumed: bool) -> st
 
 
 def _run(
-    config: DenoiserTraining, state: TrainingState, batches: Iterator[Batch], processes: Processes, report: "Report"
+    config: DenoiserTraining,
+    state: TrainingState,
+    batches: Iterator[Batch],
+    processes: Processes,
+    report: "Report",
+    teacher: Teacher | None,
 ) -> None:
     network = replicated(DenoiserInTraining(state.network, state.heads), processes)
     skipped = 0
@@ -110,7 +118,7 @@ def _run(
         batch = next(batches)
         waited = time.monotonic() - waiting
         rate = _set_rate(config, state, fraction)
-        losses, finite = training_step(network, state, batch, config, processes.device)
+        losses, finite = training_step(network, state, batch, config, processes.device, teacher)
         skipped = 0 if finite else skipped + 1
         if skipped > LARGEST_SKIPPED_STEPS:
             raise FloatingPointError(f"the gradient was not finite for {skipped} steps; lower optimiser.learning_rate")
@@ -143,7 +151,12 @@ class StepLosses:
 
 
 def training_step(
-    network: nn.Module, state: TrainingState, batch: Batch, config: DenoiserTraining, device: torch.device
+    network: nn.Module,
+    state: TrainingState,
+    batch: Batch,
+    config: DenoiserTraining,
+    device: torch.device,
+    teacher: Teacher | None = None,
 ) -> tuple[StepLosses, bool]:
     """Take one step of `network`, a `DenoiserInTraining`; return its losses and whether the gradient was finite.
 
@@ -151,6 +164,8 @@ def training_step(
     """
     settings = config.optimiser
     tensors = training_tensors(batch, device)
+    if teacher is not None:
+        tensors = teacher.taught(tensors)
     with mixed_precision(device, config.run.mixed_precision):
         v, *readings = network(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
     errors = v_errors(v, tensors)
@@ -178,8 +193,10 @@ class Report:
         processes: Processes,
         progress: TrainingProgress,
         first_step: int,
+        teacher: Teacher | None,
     ) -> None:
         """Prepare the held-out batches, and the curves' file from `first_step` on."""
+        self._teacher = teacher
         self._config, self._out, self._processes, self._progress = config, out, processes, progress
         self._song = max(material.held_out, key=lambda song: song.frames) if material.held_out else None
         count = config.run.validation_batches if material.held_out and processes.is_first else 0
@@ -233,7 +250,7 @@ class Report:
             return
         device, network = self._processes.device, state.average.network
         both = DenoiserInTraining(network, state.heads)
-        held_out = measure(both, self._batches, device, self._config.run.mixed_precision)
+        held_out = measure(both, self._batches, device, self._config.run.mixed_precision, self._teacher)
         self._scalars({f"held_out/{name}": value for name, value in dataclasses.asdict(held_out).items()}, state)
         self._figures["held out"] = held_out.loss
         best = state.stopping.best

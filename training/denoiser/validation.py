@@ -19,6 +19,7 @@ from training.denoiser.data import Batch, batch_generator, make_batch
 from training.denoiser.harmony import DenoiserInTraining, harmony_loss
 from training.denoiser.objective import TrainingTensors, training_tensors, v_errors, window_losses
 from training.denoiser.songs import LatentSong
+from training.denoiser.teacher import Teacher
 
 VALIDATION_SEED = 20_011
 NOISY_FROM = TIMESTEPS // 2
@@ -53,12 +54,20 @@ def validation_batches(songs: Sequence[LatentSong], data: DataConfig, count: int
 
 
 @torch.no_grad()
-def measure(network: DenoiserInTraining, batches: Sequence[Batch], device: torch.device, mixed: bool) -> HeldOut:
-    """Measure `network` on `batches`."""
+def measure(
+    network: DenoiserInTraining,
+    batches: Sequence[Batch],
+    device: torch.device,
+    mixed: bool,
+    teacher: Teacher | None = None,
+) -> HeldOut:
+    """Measure `network` on `batches`: against the songs, or against what a `teacher` says of them."""
     matched, mismatched, timesteps, harmony = [], [], [], []
     with mixed_precision(device, mixed):
         for batch in batches:
             tensors = training_tensors(batch, device)
+            if teacher is not None:
+                tensors = teacher.taught(tensors)
             v, from_context, _ = network(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
             matched.append(v_errors(v, tensors).cpu())
             mismatched.append(window_losses(network.denoiser, _with_other_vocals(tensors)).cpu())
