@@ -10,26 +10,23 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bridge.evaluation import metrics, onsets
+from bridge.evaluation import chunkwise
+from bridge.evaluation.measures import Measured, measure
+from bridge.evaluation.metrics import paired_test
 from bridge.evaluation.provenance import provenance
 from bridge.evaluation.report import Table, mean, number, percent
 from bridge.evaluation.songs import VOCALS, Excerpt, find_songs, read_excerpt
-from engine import codec
-from engine import conditions as groups
+from bridge.evaluation.takes import mixed
 from engine.accompany import accompany
 from engine.bundle import Bundle
-from engine.geometry import LATENT_CHANNELS, LATENT_HOP_SAMPLES, LATENT_RATE_HZ, STEMS, frames_covering
-from engine.harmoniser import harmonise
-from engine.harmony import ChordSpan, Key
-from engine.metrics import pitch_class_energy
-from engine.noise import latent_noise
-from engine.sampler import Known, sample
+from engine.geometry import LATENT_RATE_HZ
+from engine.live_chunk import ChunkPlan
 from engine.spectra import Array
 from engine.wish import Wish
 
@@ -46,8 +43,6 @@ COMPARED = {
 }
 WORDS = {
     "chords": ("read", "given", "none"),
-    "listen": ("bar", "chunk"),
-    "position": ("song", "unknown"),
     "vocal": ("own", "partner"),
 }
 PLAIN = ("strokes", "key", "level", "seam", "call_ms")
@@ -57,7 +52,8 @@ NOTES = (
     "reference's, Wilcoxon over songs, p < 0.05. *Won*: own vocal against another, by agreement with the real stems. "
     "*Strokes*: drum strokes per stroke of the real drums. *Level*: of the last third against the first, in dB above "
     "the real one's. *Seam*: mean step from latent frame to frame at the chunks' borders over that elsewhere. *Call*: "
-    "median time of a sampler call on one thread. *Load*: its share of the chunk's length."
+    "median time to make a chunk on one thread, its harmony read, without decoding. *Load*: its share of the chunk's "
+    "length."
 )
 
 
@@ -73,8 +69,6 @@ class Run:
         chunk: latent frames kept of each window; 0 makes the song offline, with the whole vocal.
         lead: the vocal is visible up to as many frames before the chunk; far below 0 shows all of it.
         chords: `read` off what is visible of the vocal, the song's own `given` with its key, or `none`.
-        listen: harmony is read anew once a `bar`, or for each `chunk`.
-        position: `song` or `unknown`: whether the song's length is known.
         vocal: `own`, or the `partner` song's.
         seed: thousands added to the song's number.
     """
@@ -86,8 +80,6 @@ class Run:
     chunk: int = 16
     lead: int = 8
     chords: str = "read"
-    listen: str = "bar"
-    position: str = "song"
     vocal: str = "own"
     seed: int = 0
 
@@ -116,6 +108,14 @@ class Run:
             chosen[name] = type(defaults[name])(value)
         return cls(**chosen)
 
+    def plan(self, first_frame: int) -> ChunkPlan:
+        """Return the plan of the chunk at `first_frame`."""
+        return ChunkPlan(first_frame, self.chunk, self.future - self.chunk, self.past)
+
+    def visible_end(self, plan: ChunkPlan) -> int:
+        """Return the frame after the last of the vocal that is visible when `plan` is carried out."""
+        return max(plan.first_frame - self.lead, 0)
+
     @property
     def name(self) -> str:
         """What differs from the reference, as `parse` takes it, with blanks."""
@@ -123,146 +123,53 @@ class Run:
         return ", ".join(f"{name}={value}" for (name, value), default in values if value != default) or "(reference)"
 
 
-@dataclass(slots=True)
-class Roll:
-    """A song on its way.
-
-    Attributes:
-        bundle: the trained graphs.
-        excerpt: the song.
-        run: the settings.
-        seed: of the noise.
-        vocal: (64, frames) normalised latents, (14, frames) pitch and (2, frames) curves, silence after the song's end.
-        made: (192, frames) normalised latents so far, zeros after them.
-        harmony: key and chords as far as they are known now.
-        bar: the bar in which they were read.
-        call_seconds: how long each call of the sampler took.
-    """
-
-    bundle: Bundle
-    excerpt: Excerpt
-    run: Run
-    seed: int
-    vocal: tuple[Array, ...]
-    made: Array
-    harmony: tuple[Key | None, tuple[ChordSpan, ...]] = (None, ())
-    bar: int | None = None
-    call_seconds: list[float] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, bundle: Bundle, excerpt: Excerpt, vocal: Array, run: Run, seed: int) -> "Roll":
-        """Hear the whole vocal, as the encoder looks but two frames ahead; what may not be seen yet is hidden later."""
-        heard = codec.encode(bundle, vocal)
-        latents = (heard.latents - bundle.latent_mean[:, None]) / bundle.latent_std[:, None]
-        beyond = ((0, 0), (0, run.past + run.future + run.chunk))
-        parts = tuple(np.pad(part, beyond) for part in (latents, heard.pitch, heard.curves))
-        made = np.zeros((len(STEMS) * LATENT_CHANNELS, parts[0].shape[1]), np.float32)
-        roll = cls(bundle, excerpt, run, seed, parts, made)
-        if run.chords == "given":
-            roll.harmony = (excerpt.facts.key, excerpt.facts.chords)
-        return roll
-
-    def play(self) -> Array:
-        """Return the song's latents (192, frames), made chunk by chunk."""
-        frames = frames_covering(self.excerpt.samples)
-        for first in range(0, frames, self.run.chunk):
-            visible = min(max(first - self.run.lead, 0), frames)
-            if self.run.chords == "read":
-                self._listen(first, visible)
-            self.made[:, first : first + self.run.chunk] = self._chunk(first, visible)
-        return self.made[:, :frames]
-
-    def _listen(self, first: int, visible: int) -> None:
-        """Read key and chords off the visible vocal, up to the end of the last window that may need them."""
-        timeline = self.excerpt.timeline
-        bar = timeline.bar_at_beat(timeline.beat_at_sample(first * LATENT_HOP_SAMPLES))
-        if (bar == self.bar and self.run.listen == "bar") or self.bundle.harmony is None:
-            return
-        self.bar = bar
-        last = max(first, frames_covering(timeline.sample_at_bar(bar + 1)), visible)
-        pitch = np.zeros((self.vocal[1].shape[0], last + self.run.past + self.run.future), np.float32)
-        pitch[:, :visible] = self.vocal[1][:, :visible]
-        found = harmonise(self.bundle.harmony, pitch, timeline)
-        self.harmony = (found.key, found.chords) if found else (None, ())
-
-    def _chunk(self, first: int, visible: int) -> Array:
-        """Return the latents (192, chunk) from frame `first` on."""
-        run, start, frames = self.run, max(first - self.run.past, 0), self.run.past + self.run.future
-        mask = np.tile(np.arange(start, start + frames) < first, (len(STEMS), 1))
-        known = Known(self.made[:, start : start + frames], mask)
-        conditions = self._conditions(start, frames, max(visible - start, 0), known)
-        noise, style = latent_noise(self.seed, start, frames), groups.style_weights(self.excerpt.facts.style)
-        began = time.perf_counter()
-        result = sample(self.bundle.denoise, noise, conditions, style, run.steps, run.guidance, known)
-        self.call_seconds.append(time.perf_counter() - began)
-        return result[:, first - start : first - start + run.chunk]
-
-    def _conditions(self, start: int, frames: int, seen: int, known: Known) -> Array:
-        """Return the packed conditions of a window of whose vocal the first `seen` frames are visible."""
-        timeline, (key, chords) = self.excerpt.timeline, self.harmony
-        latents, pitch, curves = (part[:, start : start + frames] for part in self.vocal)
-        vocal_latents, vocal_pitch = groups.vocal_conditions(latents, pitch, seen)
-        held = curves[:, np.minimum(np.arange(frames), max(seen - 1, 0))]
-        song = groups.position_conditions(start, frames, frames_covering(self.excerpt.samples))
-        return groups.pack(
-            groups.Conditions(
-                vocal_latents=vocal_latents,
-                vocal_pitch=vocal_pitch,
-                timeline=groups.timeline_conditions(timeline, start, frames),
-                chord=groups.chord_conditions(chords, timeline, start, frames) if chords else None,
-                key=groups.key_conditions(key, frames) if key else None,
-                attention=groups.attention_conditions(held, wanted=False) if seen else None,
-                position=song if self.run.position == "song" else None,
-                known=groups.known_conditions(known.latents.reshape(len(STEMS), LATENT_CHANNELS, -1), known.mask),
-            ),
-            frames,
-        )
-
-
 def rolled(bundle: Bundle, excerpt: Excerpt, vocal: Array, run: Run, seed: int) -> tuple[dict[str, Array], Line]:
     """Return the stems of a live run, and its `seam` and `call_ms`."""
-    roll = Roll.of(bundle, excerpt, vocal, run, seed)
-    latents = roll.play()
-    raw = latents.reshape(len(STEMS), LATENT_CHANNELS, -1) * bundle.latent_std[:, None] + bundle.latent_mean[:, None]
+    song = chunkwise.Song.of(bundle, vocal, excerpt.timeline)
+    making = chunkwise.chunks(bundle, song, wish_of(run, excerpt, seed), run.plan, run.visible_end)
+    made, call_seconds, began = [], [], time.perf_counter()
+    for chunk in making:
+        call_seconds.append(time.perf_counter() - began)
+        made.append(chunk)
+        began = time.perf_counter()
+    latents = chunkwise.latents_of(made, song.samples)
     steps = np.abs(np.diff(latents, axis=1)).mean(axis=0)
     border = np.arange(1, latents.shape[1]) % run.chunk == 0
     seam = float(steps[border].mean() / steps[~border].mean())
-    stems = dict(zip(STEMS, codec.decode(bundle, raw, excerpt.samples), strict=True))
-    return stems, {"seam": seam, "call_ms": 1_000.0 * float(np.median(roll.call_seconds))}
+    stems = chunkwise.stems_of(bundle, made, song.samples)
+    return stems, {"seam": seam, "call_ms": 1_000.0 * float(np.median(call_seconds))}
 
 
 def offline(bundle: Bundle, excerpt: Excerpt, vocal: Array, run: Run, seed: int) -> dict[str, Array]:
     """Return the stems made with the whole vocal in sight."""
+    return accompany(bundle, vocal, excerpt.timeline, wish_of(run, excerpt, seed))
+
+
+def wish_of(run: Run, excerpt: Excerpt, seed: int) -> Wish:
+    """Return what a run asks for."""
     facts, listens = excerpt.facts, run.chords == "read"
     wish = Wish(facts.style, steps=run.steps, guidance_scale=run.guidance, seed=seed, listen_for_chords=listens)
-    if run.chords == "given":
-        wish = replace(wish, key=facts.key, chords=facts.chords)
-    return accompany(bundle, vocal, excerpt.timeline, wish)
+    return replace(wish, key=facts.key, chords=facts.chords) if run.chords == "given" else wish
 
 
 def figures_of(stems: Mapping[str, Array], excerpt: Excerpt) -> Line:
     """Return the figures of one accompaniment."""
-    facts, timeline, real = excerpt.facts, excerpt.timeline, excerpt.audio
-    bass, other, both, wanted = (
-        pitch_class_energy(audio, peaks_only=True)
-        for audio in (stems["bass"], stems["other"], stems["bass"] + stems["other"], real["bass"] + real["other"])
-    )
-    classes = metrics.chord_classes(facts.chords, timeline, other.shape[1])
-    strokes = onsets.onset_seconds(stems["drums"])
+    song = Measured.of(excerpt)
+    made, real = measure(stems, song), measure(excerpt.audio, song)
     return {
-        "drums_ms": metrics.grid_deviations_ms(strokes, timeline, facts.subdivision).round(2).tolist(),
-        "strokes": len(strokes) / max(len(onsets.onset_seconds(real["drums"])), 1),
-        "other": metrics.energy_on_chord(other, classes),
-        "bass": metrics.energy_on_chord(bass, classes),
-        "agreement": metrics.chroma_agreement(both, wanted, timeline),
-        "key": metrics.key_score(facts.key, metrics.estimated_key(both)) if facts.key else NAN,
-        "level": _growth_db(stems) - _growth_db(real),
+        "drums_ms": made.drum_ms.round(2).tolist(),
+        "strokes": made.strokes_a_beat / real.strokes_a_beat if real.strokes_a_beat else NAN,
+        "other": made.other_on_chord,
+        "bass": made.bass_on_chord,
+        "agreement": made.agreement_real,
+        "key": made.key_weighted,
+        "level": _growth_db(stems) - _growth_db(excerpt.audio),
     }
 
 
 def _growth_db(stems: Mapping[str, Array]) -> float:
     """Return how much louder the last third is than the first, in dB."""
-    thirds = np.array_split(stems["drums"] + stems["bass"] + stems["other"], 3, axis=1)
+    thirds = np.array_split(mixed(stems), 3, axis=1)
     first, _, last = (float(np.square(part, dtype=np.float64).mean()) for part in thirds)
     return 10.0 * float(np.log10(max(last, 1e-12) / max(first, 1e-12)))
 
@@ -304,8 +211,8 @@ def _loss(name: str, songs: Mapping[str, Line], reference: Mapping[str, Line]) -
     both = [song for song in songs if song in reference]
     now, before = ([_figure(place[song][name]) for song in both] for place in (songs, reference))
     if name == "drums_ms":
-        return mean(now) / mean(before) - 1.0, metrics.paired_test(now, before).p_value
-    return 1.0 - mean(now) / mean(before), metrics.paired_test(before, now).p_value
+        return mean(now) / mean(before) - 1.0, paired_test(now, before).p_value
+    return 1.0 - mean(now) / mean(before), paired_test(before, now).p_value
 
 
 def _figure(value: float | list[float]) -> float:
@@ -313,7 +220,7 @@ def _figure(value: float | list[float]) -> float:
     return float(np.median(value)) if value != [] else NAN
 
 
-def measure(bundle: Bundle, excerpts: Sequence[Excerpt], run: Run, done: set[tuple[Run, str]]) -> Iterator[Line]:
+def measured_lines(bundle: Bundle, excerpts: Sequence[Excerpt], run: Run, done: set[tuple[Run, str]]) -> Iterator[Line]:
     """Yield the line of each song for which `done` does not have this run yet."""
     for index, excerpt in enumerate(excerpts):
         if (run, excerpt.facts.id) in done:
@@ -340,7 +247,7 @@ def main() -> None:
         bundle = Bundle.load(options.bundle, threads=1, offline=False)
         excerpts = [read_excerpt(song, options.seconds) for song in find_songs(options.songs, "test", options.count)]
         with options.results.open("a", encoding="utf-8") as results:
-            for line in (line for run in options.run for line in measure(bundle, excerpts, run, done)):
+            for line in (line for run in options.run for line in measured_lines(bundle, excerpts, run, done)):
                 print(json.dumps(line), file=results, flush=True)
                 lines.append(line)
                 if time.monotonic() > deadline:

@@ -1,5 +1,6 @@
 """The codec's graphs: encoder and decoder of a trained codec as plans, and what a bundle says of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from engine.bundle import CodecFacts
 from engine.codec import DECODER_LOOKAHEAD_FRAMES, PIECE_FRAMES
 from engine.features import LOOKAHEAD_FRAMES
 from engine.geometry import SPECTRA_PER_FRAME
+from engine.manifest import Manifest
 from export.graphs import BATCH, FRAMES, Axis, GraphPlan
 from training.codec.config import CodecTrainingConfig
 from training.codec.decoder import Decoder
@@ -17,6 +19,7 @@ from training.common.checkpoint import load_checkpoint
 from training.common.configs import config_from_table, config_to_table
 
 KIND = "spectral"
+ENCODER_GRAPH, DECODER_GRAPH = "encoder.onnx", "decoder.onnx"
 CHECKPOINT_KIND = "codec-sound"
 ENCODER_AXES = {"features": {0: BATCH, 2: FRAMES}, "curves": {0: BATCH, 2: FRAMES}, "state": {0: BATCH}}
 # The oscillators' phases are summed within a call, so rounding grows with its length: up to the engine's pieces.
@@ -29,6 +32,29 @@ DECODER_AXES = {
     "fast": {0: BATCH},
     "phase": {0: BATCH},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CodecCopy:
+    """The codec of an existing bundle, taken over to the byte.
+
+    Attributes:
+        encoder: its `encoder.onnx`.
+        decoder: its `decoder.onnx`.
+        facts: what the engine must know about it.
+        training: what the bundle's manifest tells of its training.
+    """
+
+    encoder: Path
+    decoder: Path
+    facts: CodecFacts
+    training: Mapping[str, Any]
+
+
+def copied_codec(bundle: Path, manifest: Manifest) -> CodecCopy:
+    """Return the codec of the bundle in the folder `bundle`, whose manifest is `manifest`."""
+    told = manifest.training.get("codec", {})
+    return CodecCopy(bundle / ENCODER_GRAPH, bundle / DECODER_GRAPH, manifest.codec, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +98,14 @@ def codec_export(encoder: Encoder, decoder: Decoder, training: dict[str, Any]) -
     encoder_graph, decoder_graph = EncoderGraph(encoder).eval(), DecoderGraph(decoder).eval()
     return CodecExport(
         encoder=GraphPlan(
-            "encoder.onnx",
+            ENCODER_GRAPH,
             encoder_graph,
             encoder_graph.example_inputs,
             ENCODER_AXES,
             EncoderGraph.output_names,
         ),
         decoder=GraphPlan(
-            "decoder.onnx",
+            DECODER_GRAPH,
             decoder_graph,
             decoder_graph.example_inputs,
             DECODER_AXES,

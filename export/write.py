@@ -1,5 +1,6 @@
 """Writing a bundle: every graph exported, compared with torch, and moved into place only when all of them hold."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from engine.bundle import SamplingFacts, write_manifest
 from engine.harmony_tables import HarmonyTables
 from engine.manifest import GRAPH_NAMES, MANIFEST_NAME
-from export.codec import CodecExport
+from export.codec import CodecCopy, CodecExport
 from export.graphs import GraphPlan, export_graph, round_weights
 from export.parity import Parity, measure_parity, require
 
@@ -20,7 +21,7 @@ BYTES_PER_MB = 1_000_000
 
 def write_bundle(
     out: Path,
-    codec: CodecExport,
+    codec: CodecExport | CodecCopy,
     denoiser: GraphPlan,
     latent_mean: NDArray[np.float32],
     latent_std: NDArray[np.float32],
@@ -33,7 +34,7 @@ def write_bundle(
 
     Args:
         out: the bundle's folder; what lies in it is replaced when everything else has succeeded.
-        codec: encoder and decoder; their weights are rounded to float16 in place.
+        codec: encoder and decoder, their weights rounded to float16 in place; or those of a bundle, copied as they are.
         denoiser: plan of the denoiser, rounded likewise.
         latent_mean: (64,) mean of the latents that the denoiser was trained on.
         latent_std: (64,) their deviation.
@@ -48,9 +49,8 @@ def write_bundle(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         folder = Path(name)
-        parities = [
-            parity for plan in (codec.encoder, codec.decoder, denoiser) for parity in _write_graph(plan, folder, say)
-        ]
+        graphs = (codec.encoder, codec.decoder, denoiser)
+        parities = [parity for graph in graphs for parity in _write_graph(graph, folder, say)]
         require(parities)
         facts = {"codec": codec.training, **training}
         write_manifest(folder, codec.facts, latent_mean, latent_std, sampling, facts, harmony)
@@ -62,7 +62,11 @@ def write_bundle(
     return tuple(parities)
 
 
-def _write_graph(plan: GraphPlan, folder: Path, say: Callable[[str], None]) -> tuple[Parity, ...]:
+def _write_graph(plan: GraphPlan | Path, folder: Path, say: Callable[[str], None]) -> tuple[Parity, ...]:
+    if isinstance(plan, Path):
+        shutil.copyfile(plan, folder / plan.name)
+        say(f"{plan.name}: as in {plan.parent}")
+        return ()
     count = round_weights(plan.network)
     path = export_graph(plan, folder)
     say(f"{plan.name}: {count / 1e6:.2f} M weights, {path.stat().st_size / BYTES_PER_MB:.1f} MB")

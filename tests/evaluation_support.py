@@ -1,17 +1,18 @@
-"""Songs with known answers, and players of known quality, for the tests of the evaluation."""
+"""Songs with known answers, and bands of known quality, for the tests of the evaluation."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from bridge.evaluation.accompaniment import Play
+from bridge.evaluation.songs import VOCALS, Excerpt
+from bridge.evaluation.takes import Band, Stems
 from engine.geometry import SAMPLE_RATE_HZ
 from engine.harmony import Chord
 from engine.spectra import Array
 from engine.timeline import Timeline
+from engine.wish import Kept, Wish
 
 SECONDS = 10.0
 SAMPLES = int(SECONDS * SAMPLE_RATE_HZ)
@@ -60,20 +61,25 @@ def write_song(folder: Path, name: str, split: str = "test") -> None:
         chord = Chord.parse(labels[bar])
         spans.append([4 * bar, 4 * bar + 4, chord.root, list(chord.pitch_classes), chord.bass, chord.label])
     facts: dict[str, object] = {"id": name, "source": "folder", "split": split, "style": "pop", "tempo_map": [[0, bpm]]}
-    facts |= {"time_signatures": [[0, 4, 4]], "subdivision": 4, "key": key, "chords": spans}
+    facts |= {"time_signatures": [[0, 4, 4]], "subdivision": 4, "key": key, "chords": spans, "voice": "formant"}
     (song / "song.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-def follower(late_seconds: float = 0.0) -> Play:
-    """Return a player that plays what the vocal sings, and strokes on the grid, perhaps late."""
+def follower(late_seconds: float = 0.0) -> Band:
+    """Return a band that plays the chords it is given, else what the vocal sings, and strokes on the grid or late."""
 
-    def play(vocal: Array, timeline: Timeline, style: str, seed: int) -> Mapping[str, Array]:
-        return {"drums": strokes(timeline, late_seconds)[:, : vocal.shape[1]], "bass": vocal, "other": vocal}
+    def play(excerpt: Excerpt, wish: Wish, kept: Kept | None = None) -> Stems:
+        pitched = excerpt.audio[VOCALS]
+        if wish.chords:
+            labels = tuple(span.chord.label for span in wish.chords)
+            pitched = chords_of(labels, excerpt.timeline, 3)[:, : excerpt.samples]
+        drums = strokes(excerpt.timeline, late_seconds)[:, : excerpt.samples]
+        return {"drums": drums, "bass": pitched, "other": pitched}
 
     return play
 
 
-def deaf(vocal: Array, timeline: Timeline, style: str, seed: int) -> Mapping[str, Array]:
-    """Play the same whatever is sung."""
-    part = chords_of(("Eb", "Bb"), timeline, 3)
-    return {"drums": strokes(Timeline.constant(90.0)), "bass": part, "other": part}
+def deaf(excerpt: Excerpt, wish: Wish, kept: Kept | None = None) -> Stems:
+    """Play the same whatever is sung or asked."""
+    part = chords_of(("Eb", "Bb"), excerpt.timeline, 3)[:, : excerpt.samples]
+    return {"drums": strokes(Timeline.constant(90.0))[:, : excerpt.samples], "bass": part, "other": part}

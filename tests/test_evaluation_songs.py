@@ -1,4 +1,4 @@
-"""The evaluation of whole songs, with players and codecs whose quality is known: each row can be met and missed."""
+"""The evaluation of whole songs, with bands and codecs whose quality is known: each row can be met and missed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +8,17 @@ import pytest
 import soundfile
 
 from bridge.errors import UserError
-from bridge.evaluation.accompaniment import SongFigures, song_figures
+from bridge.evaluation.accompaniment import pairs, song_figures
 from bridge.evaluation.codec import StemFigures, codec_figures
+from bridge.evaluation.codec_section import codec_table
+from bridge.evaluation.measures import Measured, SongFigures, measure
 from bridge.evaluation.pictures import write_spectrograms
 from bridge.evaluation.real import loudness_lufs
 from bridge.evaluation.songs import Excerpt, find_songs, read_excerpt
-from bridge.evaluation.summary import accompaniment_table, codec_table
+from bridge.evaluation.summary import accompaniment_table, breakdown_table, voice_kind
+from bridge.evaluation.takes import Band
 from engine.geometry import SAMPLE_RATE_HZ, STEMS
+from engine.spectra import Array
 from engine.timeline import Timeline
 from tests.evaluation_support import SAMPLES, SECONDS, SONGS, chords_of, deaf, follower, write_song
 
@@ -33,36 +37,85 @@ def excerpts(songs: Path) -> tuple[Excerpt, Excerpt]:
     return first, second
 
 
-def verdicts(figures: SongFigures) -> dict[str, str]:
-    """Return the verdicts of the table, over a few like songs so that a rank test can be sure."""
-    table = accompaniment_table([replace(figures, id=str(index)) for index in range(12)])
-    return {row[0].split(":")[0] + row[0][-8:]: row[4] for row in table.rows}
+def itself(audio: Array) -> Array:
+    return audio
 
 
-def test_a_player_that_follows_meets_every_row(excerpts: tuple[Excerpt, Excerpt]) -> None:
-    first, second = excerpts
-    figures = song_figures(first, second, follower(), 7)
-    assert {verdict for verdict in verdicts(figures).values() if verdict} == {"met"}
-    assert figures.agreement_real.own > 0.9 > 0.5 > figures.agreement_real.other
-    assert figures.key_score.own == 1.0
-    assert figures.tempo_right.own == 1.0
-    assert np.median(figures.generated_ms) < 3.0 < 15.0 < np.median(figures.shuffled_ms)
+def compared(band: Band, excerpts: tuple[Excerpt, Excerpt]) -> SongFigures:
+    return song_figures(*excerpts, band, itself, 7)
 
 
-def test_a_player_that_does_not_listen_is_short_in_all(excerpts: tuple[Excerpt, Excerpt]) -> None:
-    first, second = excerpts
-    figures = song_figures(first, second, deaf, 7)
+def rows(figures: SongFigures) -> dict[str, tuple[str, ...]]:
+    """Return the table's rows by their first words, over a few like songs so that a rank test can be sure."""
+    return {row[0]: row for row in accompaniment_table([figures] * 12).rows}
+
+
+@pytest.fixture(scope="module")
+def followed(excerpts: tuple[Excerpt, Excerpt]) -> SongFigures:
+    return compared(follower(), excerpts)
+
+
+def test_a_band_that_follows_meets_every_row(followed: SongFigures) -> None:
+    found = rows(followed)
+    assert {row[-1] for row in found.values()} == {"met", ""}
+    assert sum(row[-1] == "met" for row in found.values()) == 9
+    assert followed.generated.agreement_real > 0.9 > 0.5 > followed.mismatched.agreement_real
+    assert followed.given.chords > 0.9
+    assert np.median(followed.generated.drum_ms) < 3.0
+
+
+def test_every_reference_stands_beside_what_was_generated(followed: SongFigures) -> None:
+    real, codec, another = followed.real, followed.codec, followed.another
+    assert real.agreement_real == 1.0
+    assert (codec.chords, codec.key, codec.tempo) == (real.chords, real.key, real.tempo)
+    assert np.array_equal(codec.drum_ms, real.drum_ms)
+    assert real.chords > 0.9 > 0.5 > another.chords
+    assert real.key == 1.0 > another.key
+    assert np.median(real.drum_ms) < 3.0 < 15.0 < np.median(another.drum_ms)
+    assert not another.tempo_or_octave
+
+
+def test_a_band_that_does_not_listen_is_short_in_all(excerpts: tuple[Excerpt, Excerpt]) -> None:
+    figures = compared(deaf, excerpts)
     assert figures.difference_db == float("-inf")
-    assert figures.agreement_vocal.own == figures.agreement_vocal.other
-    found = verdicts(figures)
-    assert all(verdict == "**short**" for name, verdict in found.items() if "agree" in name or "same seed" in name)
+    assert figures.generated.agreement_vocal == figures.mismatched.agreement_vocal
+    assert {row[-1] for row in rows(figures).values()} == {"**short**", ""}
 
 
 def test_a_late_drummer_is_short(excerpts: tuple[Excerpt, Excerpt]) -> None:
-    first, second = excerpts
-    figures = song_figures(first, second, follower(late_seconds=0.03), 7)
-    assert 25.0 < np.median(figures.generated_ms) < 35.0
-    assert accompaniment_table([figures]).rows[0][4] == "**short**"
+    figures = compared(follower(late_seconds=0.03), excerpts)
+    assert 25.0 < np.median(figures.generated.drum_ms) < 35.0
+    found = rows(figures)
+    assert found["drum onsets to the nearest grid position, median"][-1] == "**short**"
+    assert found["the same, 95th percentile"][-1] == "**short**"
+
+
+def test_a_silent_band_has_neither_tempo_nor_figures(excerpts: tuple[Excerpt, Excerpt]) -> None:
+    song = Measured.of(excerpts[0])
+    found = measure({stem: np.zeros((2, SAMPLES), np.float32) for stem in STEMS}, song)
+    assert (found.tempo, found.tempo_or_octave, found.strokes_a_beat) == (0.0, 0.0, 0.0)
+    assert found.chords < 0.1  # no chord is right only where the song has none, after its last
+    assert np.isnan([found.other_on_chord, found.bass_on_chord, found.agreement_real]).all()
+
+
+def test_the_figures_are_broken_down_by_style_tempo_and_voice(followed: SongFigures) -> None:
+    slow = replace(followed, song=replace(followed.song, bpm=72.0))
+    other_facts = replace(followed.song.facts, style="rock", voice="yuki")
+    fast = replace(followed, song=replace(followed.song, bpm=150.0, facts=other_facts))
+    counts = {row[0]: row[1] for row in breakdown_table([followed, slow, fast]).rows}
+    tempos = {"under 90 bpm": "1", "90 to 120 bpm": "1", "over 120 bpm": "1"}
+    assert counts == {"all": "3", "pop": "2", "rock": "1", **tempos, "recorded voice": "1", "formant voice": "2"}
+
+
+@pytest.mark.parametrize(("voice", "kind"), [("formant", "formant"), ("espeak", "espeak"), ("erithacus", "recorded")])
+def test_voices_are_of_three_kinds(voice: str, kind: str) -> None:
+    assert voice_kind(voice) == kind
+
+
+def test_each_song_is_paired_with_the_next(songs: Path) -> None:
+    found = find_songs(songs, "test", 50)
+    names = [(one.facts.id, partner.facts.id) for one, partner in pairs(found, 5.0)]
+    assert names == [("first", "second"), ("second", "first")]
 
 
 def test_a_codec_is_measured_by_stem(excerpts: tuple[Excerpt, Excerpt]) -> None:
@@ -75,9 +128,9 @@ def test_a_codec_is_measured_by_stem(excerpts: tuple[Excerpt, Excerpt]) -> None:
     assert perfect["other"].mean_log_mel_db == 0.0
     noise = np.random.default_rng(0).standard_normal((2, SAMPLES)).astype(np.float32) * 0.1
     poor = codec_figures(lambda audio: noise[:, : audio.shape[1]], short, lambda: None)
-    rows = {row[0]: row for row in codec_table(poor, perfect).rows}
-    assert rows["bass"][-1] == "**short**"
-    assert "(100 %)" in rows["bass"][2]
+    found = {row[0]: row for row in codec_table(poor, perfect).rows}
+    assert found["bass"][-1] == "**short**"
+    assert "(100 %)" in found["bass"][2]
     assert {row[-1] for row in codec_table(perfect).rows} == {"met", ""}
 
 

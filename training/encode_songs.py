@@ -8,7 +8,7 @@ import argparse
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ import soundfile
 from engine.bundle import Bundle, BundleError
 from engine.codec import encode
 from engine.features import features_of
-from engine.geometry import STEMS
+from engine.geometry import AUDIO_CHANNELS, SAMPLE_RATE_HZ, STEMS
 from engine.runtime import GraphError
 from engine.spectra import Array
 from training.corpus.folder import SONG_FILE, VOCALS, is_finished
-from training.denoiser.songs import STATISTICS
+from training.denoiser.songs import STATISTICS, LatentsError, load_statistics
 from training.encode_corpus import write_latents
 
 _bundles: list[Bundle] = []
@@ -31,10 +31,9 @@ def encode_folder(bundle: Bundle, folder: Path, target: Path) -> None:
     """Write the latents of the song in `folder` to `target`, all of the file or nothing.
 
     Raises:
-        OSError: a stem is missing or damaged.
-        ValueError: the stems have different lengths.
+        ValueError: a stem is missing or damaged, or the stems have different lengths.
     """
-    audio = {part: _read(folder / f"{part}.flac") for part in (VOCALS, *STEMS)}
+    audio = {part: _read(folder, part) for part in (VOCALS, *STEMS)}
     lengths = {stem.shape[1] for stem in audio.values()}
     if len(lengths) != 1:
         raise ValueError(f"{folder}: its stems are {sorted(lengths)} samples long; make them one length")
@@ -50,8 +49,22 @@ def encode_folder(bundle: Bundle, folder: Path, target: Path) -> None:
     )
 
 
-def _read(path: Path) -> Array:
-    audio, _ = soundfile.read(path, dtype="float32", always_2d=True)
+def _read(folder: Path, part: str) -> Array:
+    """Return (2, samples) of a stem.
+
+    Raises:
+        ValueError: it is missing, damaged, or not stereo at 44.1 kHz.
+    """
+    path = next((folder / f"{part}{end}" for end in (".flac", ".wav") if (folder / f"{part}{end}").is_file()), None)
+    if path is None:
+        raise ValueError(f"{folder}: has no {part}.flac or {part}.wav; see docs/contracts.md for a song folder")
+    try:
+        audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); make the song again") from error
+    if rate_hz != SAMPLE_RATE_HZ or audio.shape[1] != AUDIO_CHANNELS:
+        found = f"{audio.shape[1]} channels at {rate_hz} Hz"
+        raise ValueError(f"{path}: has {found}; import it with python -m training.folders first")
     return np.ascontiguousarray(audio.T)
 
 
@@ -65,36 +78,74 @@ def _encode_job(job: tuple[Path, Path]) -> str:
     return target.stem
 
 
-def encode_all(bundle: Path, jobs: Iterable[tuple[Path, Path]], workers: int) -> Iterator[str]:
-    """Encode each (song folder, latents file) of `jobs` in `workers` processes; yield the songs' names as they end."""
+def encode_all(bundle: Path, jobs: Sequence[tuple[Path, Path]], workers: int) -> Iterator[str]:
+    """Encode each (song folder, latents file) of `jobs` and yield the songs' names as they end.
+
+    One worker is this process, more are processes of their own.
+    """
+    if workers == 1:
+        loaded = Bundle.load(bundle, threads=1)
+        for folder, target in jobs:
+            encode_folder(loaded, folder, target)
+            yield target.stem
+        return
     os.environ["OMP_NUM_THREADS"] = "1"  # each worker is one process of its own: its matrix products stay on one core
     with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (bundle,)) as pool:
         yield from pool.imap_unordered(_encode_job, jobs)
 
 
-def main() -> int:
+def encode_songs(bundle: Path, songs: Path, out: Path, workers: int, say: Callable[[str], None]) -> None:
+    """Write the latents of every finished song folder in `songs` to `out`; those that are there already are kept.
+
+    Raises:
+        BundleError, GraphError: the bundle cannot be used.
+        ValueError: there are no songs, one is damaged, or `out` holds the latents of another bundle.
+    """
+    loaded = Bundle.load(bundle, threads=1)
+    folders = [path for path in sorted(songs.iterdir()) if is_finished(path) and path.name[0] != "."]
+    if not folders:
+        raise ValueError(f"{songs}: holds no song folders; import some with python -m training.folders")
+    out.mkdir(parents=True, exist_ok=True)
+    _write_statistics(out, loaded)
+    waiting = [(folder, target) for folder in folders if not (target := out / f"{folder.name}.npz").exists()]
+    for done, name in enumerate(encode_all(bundle, waiting, min(workers, len(waiting))) if waiting else (), start=1):
+        say(f"{done}/{len(waiting)} encoded: {name}")
+
+
+def _write_statistics(out: Path, bundle: Bundle) -> None:
+    """Write the bundle's normalisation, or refuse a folder that has another one."""
+    path = out / STATISTICS
+    if not path.exists():
+        partial = path.with_name(f".{path.name}.partial")
+        with partial.open("wb") as file:
+            np.savez(file, mean=bundle.latent_mean, std=bundle.latent_std)
+        partial.replace(path)
+        return
+    found = load_statistics(out)
+    if not (np.array_equal(found.mean, bundle.latent_mean) and np.array_equal(found.std, bundle.latent_std)):
+        raise ValueError(f"{out}: holds latents of another bundle; name another folder with --out")
+
+
+def main(words: Sequence[str] | None = None) -> int:
     """Encode every finished song folder; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.encode_songs", description=__doc__)
     parser.add_argument(
         "--bundle", type=Path, required=True, help="the bundle whose encoder and normalisation are used"
     )
     parser.add_argument("--songs", type=Path, required=True, help="folder of song folders; see docs/contracts.md")
     parser.add_argument("--out", type=Path, default=Path(".cache/latents"))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     try:
-        bundle = Bundle.load(options.bundle, threads=1)
-        options.out.mkdir(parents=True, exist_ok=True)
-        np.savez(options.out / STATISTICS, mean=bundle.latent_mean, std=bundle.latent_std)
-        folders = [path for path in sorted(options.songs.iterdir()) if is_finished(path) and path.name[0] != "."]
-        jobs = [(folder, options.out / f"{folder.name}.npz") for folder in folders]
-        waiting = [(folder, target) for folder, target in jobs if not target.exists()]
-        for done, name in enumerate(encode_all(options.bundle, waiting, options.workers), start=1):
-            print(f"{done}/{len(waiting)} {name}", file=sys.stderr, flush=True)
-    except (BundleError, GraphError, OSError, ValueError) as error:
+        encode_songs(options.bundle, options.songs, options.out, options.workers, _to_stderr)
+    except (BundleError, GraphError, LatentsError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

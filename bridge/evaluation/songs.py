@@ -33,6 +33,7 @@ class SongFacts:
         subdivision: grid positions per quarter note for drums, 4 or 3.
         key: the key, or None where the file names none that is major or minor.
         chords: in rising order; beats of the song.
+        voice: what sang, as the file says.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class SongFacts:
     subdivision: int
     key: Key | None
     chords: tuple[ChordSpan, ...]
+    voice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def _facts(folder: Path, content: dict[str, Any]) -> SongFacts:
         subdivision=int(content["subdivision"]),
         key=_key(content.get("key")),
         chords=tuple(ChordSpan.from_row(row) for row in content["chords"]),
+        voice=str(content.get("voice", "")),
     )
 
 

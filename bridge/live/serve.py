@@ -45,6 +45,7 @@ from bridge.sound.output import BLOCK_SAMPLES, RING_SECONDS, SoundOut
 from engine.band import Band
 from engine.bundle import Bundle, BundleError
 from engine.geometry import SAMPLE_RATE_HZ
+from engine.manifest import SamplingFacts
 from engine.runtime import GraphError
 from engine.wish import Wish
 from presets.store import Preset

@@ -41,6 +41,11 @@ def describe(song: Song, voice: str) -> dict[str, Any]:
 
 
 def write_song(song: Song, voice: str, stems: Mapping[str, Audio], folder: Path) -> None:
+    """Write an arranged song that `voice` sang as `folder`; see `write_folder`."""
+    write_folder(describe(song, voice), stems, folder)
+
+
+def write_folder(facts: Mapping[str, Any], stems: Mapping[str, Audio], folder: Path) -> None:
     """Write `stems` (each (2, samples) in [-1, 1]) and song.json as `folder`, by way of a temporary folder beside it.
 
     Raises:
@@ -53,7 +58,7 @@ def write_song(song: Song, voice: str, stems: Mapping[str, Audio], folder: Path)
     for name, audio in stems.items():
         whole = np.rint(np.clip(audio.T, -1.0, 1.0) * 32_767).astype(np.int16)
         soundfile.write(partial / f"{name}.flac", whole, SAMPLE_RATE_HZ, subtype="PCM_16")
-    (partial / SONG_FILE).write_text(json.dumps(describe(song, voice)), encoding="utf-8")
+    (partial / SONG_FILE).write_text(json.dumps(facts), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 

@@ -22,7 +22,7 @@ from engine.conditions import (
 )
 from engine.geometry import LATENT_CHANNELS, LATENT_RATE_HZ, STEMS
 from engine.harmony import ChordSpan, Key
-from engine.styles import style_index
+from engine.styles import STYLES, style_index
 from engine.timeline import Timeline
 
 STATISTICS = "statistics.npz"
@@ -47,12 +47,12 @@ class LatentStatistics:
 
 @dataclass(frozen=True, slots=True)
 class LatentSong:
-    """One song, with every condition known; windows of it are cut and then partly hidden.
+    """One song, with every condition that its song.json gives; windows of it are cut and then partly hidden.
 
     Attributes:
         name: the song's id.
         split: `train`, `validation` or `test`.
-        style: index in `engine.styles.STYLES`.
+        style: (len(STYLES),) bool, true at the song's style; all false where it is unknown.
         packed: (CONDITION_CHANNELS, frames) float16; attention holds the accompaniment's curves, and `known` the whole
             accompaniment, which is also what the denoiser learns to make.
         vocal_curves: (2, frames) float16, the vocal's own arousal and focus.
@@ -60,7 +60,7 @@ class LatentSong:
 
     name: str
     split: str
-    style: int
+    style: NDArray[np.bool_]
     packed: NDArray[np.float16]
     vocal_curves: NDArray[np.float16]
 
@@ -124,8 +124,8 @@ def _song(name: str, arrays: Mapping[str, NDArray[Any]], statistics: LatentStati
         vocal_latents=vocal_latents,
         vocal_pitch=vocal_pitch,
         timeline=timeline_conditions(timeline, 0, frames),
-        chord=chord_conditions([ChordSpan.from_row(row) for row in song["chords"]], timeline, 0, frames),
-        key=key_conditions(Key.parse(song["key"]), frames),
+        chord=chord_conditions([ChordSpan.from_row(row) for row in song.get("chords") or ()], timeline, 0, frames),
+        key=_key(song.get("key"), frames),
         attention=attention_conditions(arrays["curves_mix"].astype(np.float32), wanted=True),
         position=position_conditions(0, frames, frames),
         known=known_conditions(latents[1:], np.ones((len(STEMS), frames), dtype=np.bool_)),
@@ -134,17 +134,32 @@ def _song(name: str, arrays: Mapping[str, NDArray[Any]], statistics: LatentStati
     if not np.isfinite(packed).all():
         raise ValueError("a latent or condition is not finite")
     curves = arrays["curves_vocal"].astype(np.float16)
-    return LatentSong(name, song.get("split", "train"), style_index(song["style"]), packed, curves)
+    return LatentSong(name, song.get("split", "train"), _style(song.get("style")), packed, curves)
+
+
+def _key(name: str | None, frames: int) -> NDArray[np.float32] | None:
+    """Return the group `key`, or None where there is no key, or one that is neither major nor minor."""
+    try:
+        return key_conditions(Key.parse(name), frames) if name else None
+    except ValueError:
+        return None
+
+
+def _style(name: str | None) -> NDArray[np.bool_]:
+    weights = np.zeros(len(STYLES), dtype=np.bool_)
+    if name is not None:
+        weights[style_index(name)] = True
+    return weights
 
 
 def split_songs(songs: Sequence[LatentSong]) -> tuple[tuple[LatentSong, ...], tuple[LatentSong, ...]]:
     """Return the songs to train on and those held out; where none is marked for validation, every tenth is held out.
 
-    Songs of the test split are in neither.
+    Songs of the test split are in neither. A song that is alone is trained on.
     """
     training = tuple(song for song in songs if song.split == "train")
     held_out = tuple(song for song in songs if song.split == "validation")
-    if held_out:
+    if held_out or len(training) == 1:
         return training, held_out
     return (
         tuple(song for index, song in enumerate(training) if index % HELD_OUT_EVERY),

@@ -1,0 +1,1 @@
+"""Other people's multitracks as song folders: layouts, beats, harmony."""
