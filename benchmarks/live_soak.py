@@ -57,6 +57,7 @@ from bridge.live.playing import Level
 from bridge.osc.contract import PREFIX
 from bridge.transport.view import HostView
 from engine.band import Band
+from engine.geometry import SAMPLE_RATE_HZ
 
 STALL_SECONDS: Final = 2.0
 AWAY_SECONDS: Final = 4.0
@@ -222,6 +223,7 @@ def result_of(soak: Soak, probe: Probe) -> SoakResult:
         late_at=tuple((at - soak.start_seconds, -1e3 * slack) for at, slack in watch.late),
         made=len(watch.making_seconds),
         replayed=watch.replayed,
+        stood_in_seconds=server.session.out.stood_in_samples() / SAMPLE_RATE_HZ,
         underruns=facts.underruns - soak.underruns_before,
         underruns_before=soak.underruns_before,
         underruns_at=tuple(soak.underruns_at),
@@ -248,10 +250,12 @@ def line(soak: Soak, probe: Probe) -> str:
     fallen = {name: seconds for name, seconds in levels.items() if seconds and name != Level.FRESH.value}
     played = ", ".join(f"{seconds:.1f} s {name}" for name, seconds in fallen.items()) or "all fresh"
     p50, p95 = quantiles_ms(soak.watch.making_seconds[-100:], (0.5, 0.95))
+    stood_in_ms = 1e3 * server.session.out.stood_in_samples() / SAMPLE_RATE_HZ
     (ping,) = quantiles_ms(probe.seconds.get(f"{PREFIX}/ping", [])[-100:], (0.99,))
     return (
         f"{soak.passed:7.0f} s  chunks {pace.on_time} on time {pace.late} late  "
-        f"underruns {server.session.out.facts().underruns}  {played}  making {p50:.0f}/{p95:.0f} ms  "
+        f"underruns {server.session.out.facts().underruns}, stood in {stood_in_ms:.0f} ms  {played}  "
+        f"making {p50:.0f}/{p95:.0f} ms  "
         f"ping p99 {ping:.1f} ms  vocal lost {vocal.lost_packets} late {vocal.late}  {soak.rss[-1][1]:.1f} MB  "
         f"load {os.getloadavg()[0]:.1f}"
     )

@@ -117,6 +117,7 @@ class SoakResult:
         late_at: when and by how many ms each late delivery came; NaN where a chunk was passed over.
         made: chunks that were sampled.
         replayed: chunks that were only decoded again.
+        stood_in_seconds: how much was played of what stands by in case that the player is late.
         underruns: of the output, from the song's first move on.
         underruns_before: of the output, before.
         underruns_at: when there were more, and how many in all by then.
@@ -143,6 +144,7 @@ class SoakResult:
     late_at: tuple[tuple[float, float], ...]
     made: int
     replayed: int
+    stood_in_seconds: float
     underruns: int
     underruns_before: int
     underruns_at: tuple[tuple[float, int], ...]
@@ -205,7 +207,8 @@ def table(result: SoakResult) -> str:
         "Ran": f"{result.seconds:.0f} s{', disturbed' if result.disturbed else ''}; {result.settings}",
         "Chunks": f"{result.on_time} on time, {result.late} late: {share_on_time(result):.3%}",
         "Generation": f"{result.made} made ({result.replayed} only decoded again): {ms.format(*result.making_ms)}",
-        "Underruns": f"{result.underruns} while the song moved, {result.underruns_before} before",
+        "Underruns": f"{result.underruns} while the song moved, {result.underruns_before} before; "
+        f"{1e3 * result.stood_in_seconds:.0f} ms stood in for the player",
         "Played": ", ".join(f"{seconds:.2f} s {name}" for name, seconds in result.level_seconds.items()),
         "Memory": f"{memory}; {result.growth_mb_hour:+.2f} MB/h over the last three quarters",
         "OSC round trip": f"{result.pings} pings: {ms.format(*result.round_trip_ms)}; {result.pings_lost} lost",

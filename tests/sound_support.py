@@ -102,9 +102,11 @@ class FakeCard:
         block, self._probe = self._probe, None
         return Stamp(block * self.block_samples, self.heard_seconds(block * self.block_samples))
 
-    def write(self, samples: NDArray[np.float32]) -> int:
+    def write(self, samples: NDArray[np.float32], back: int = 0) -> int:
         self._run()
-        self._ring = np.concatenate([self._ring, samples])
+        assert back <= len(self._ring)
+        before, behind = self._ring[: len(self._ring) - back], self._ring[len(self._ring) - back + len(samples) :]
+        self._ring = np.concatenate([before, samples, behind if back else behind[:0]])
         return len(samples)
 
     def read(self, samples: int) -> NDArray[np.float32]:

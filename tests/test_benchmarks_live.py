@@ -74,6 +74,7 @@ def good_result() -> SoakResult:
         late_at=((12.0, 30.0), (13.0, math.nan)),
         made=9_000,
         replayed=1_000,
+        stood_in_seconds=0.05,
         underruns=0,
         underruns_before=3,
         underruns_at=(),

@@ -24,6 +24,7 @@ from bridge.live.playing import (
     Level,
     Sounding,
     Source,
+    Standby,
     early,
     moved,
     on_roll,
@@ -32,12 +33,13 @@ from bridge.live.playing import (
 from bridge.live.quantum import Gains, Quantum, Voice, render, touched
 from bridge.sound.output import SoundOut
 from bridge.transport.view import HostView
-from engine.geometry import SAMPLE_RATE_HZ, STEMS
+from engine.geometry import AUDIO_CHANNELS, SAMPLE_RATE_HZ, STEMS
 
 Array = NDArray[np.float32]
 
 QUANTUM_SAMPLES = 512
 LEAST_SAMPLES = 128  # less room than that can wait
+STANDBY_SAMPLES = 8_820  # 0.2 s: how long the player may be held up without being missed
 LOOSE_SAMPLES = 40.0  # under a millisecond: a jitter that nobody hears is left alone, so sound is copied to the bit
 TIGHT_SAMPLES = 2.0
 JUMP_SAMPLES = 0.05 * SAMPLE_RATE_HZ
@@ -92,6 +94,8 @@ class Player:
         self._front = Front(self._key, 0.0, False)
         self._rolls: dict[int, Roll] = {}
         self._wanted_position = 0
+        self._standby = Standby(0, None, self._gains)
+        self._stood_in_samples = 0
 
     @property
     def front(self) -> Front:
@@ -105,13 +109,47 @@ class Player:
 
     def fill(self) -> int:
         """Write as many quanta as the output takes; return how many samples."""
-        left = written = self._out.writable_samples()
+        left = wanted = self._out.writable_samples()
         while (room := min(left, self._out.writable_samples())) >= LEAST_SAMPLES:
             left -= self._write(min(room, QUANTUM_SAMPLES))
-        return written - left
+        if left != wanted:
+            self._stand_by()
+        return wanted - left
+
+    def _stand_by(self) -> None:
+        """Let what sounds go on by itself, should the next call come too late."""
+        sounding, samples = self._sounding, STANDBY_SAMPLES
+        if sounding is not None:
+            while samples and not sounding.source.roll.covers(*touched(sounding.voice(), samples)):
+                samples //= 2
+        self._standby = Standby(self._wanted_position, sounding, self._gains)
+        sound = np.zeros((AUDIO_CHANNELS, 0), np.float32)
+        if sounding is not None and samples:
+            roll = sounding.source.roll
+            stems = render(self._standby.quantum(0, samples), lambda _: (roll.start_sample, roll.audio()))
+            sound = np.clip(stems.sum(axis=0), -1.0, 1.0)
+        self._out.stand_by(sound)
+
+    def _catch_up(self) -> None:
+        """Go past what stood in for the player since the last quantum, as if it had been written."""
+        stood_in_samples = self._out.stood_in_samples()
+        samples, self._stood_in_samples = stood_in_samples - self._stood_in_samples, stood_in_samples
+        position = self._out.write_position()
+        if samples <= 0 or position != self._wanted_position + samples:
+            return
+        quantum = self._standby.quantum(self._wanted_position - self._standby.position, samples)
+        self._wanted_position = position
+        start = self._next
+        if self._sounding is not None:
+            self._next += samples * self._sounding.step
+            self._sounding = self._sounding.after(samples)
+        if self._front.moving:
+            self._front = Front(self._key, self._next, True)
+        self._done(quantum, start)
 
     def _write(self, room: int) -> int:
         """Write one quantum of at most `room` samples."""
+        self._catch_up()
         view = self._host.now_view(self._clock.now(), builds=False)
         quantum = self._moving_quantum(view, room) if view.moving else self._resting_quantum(view, room)
         stems = render(quantum, self._audio_of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from bridge.live.lane import LaneKey, Roll
 from bridge.live.mixing_desk import GATE_RAMP_SAMPLES
-from bridge.live.quantum import Gains, Voice, touched
+from bridge.live.quantum import Gains, Quantum, Voice, touched
 from bridge.transport.view import HostView, LoopRange
 
 FADE_SAMPLES = 441
@@ -60,6 +60,26 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Standby:
+    """What is played should the player come late: what sounded goes on.
+
+    Attributes:
+        position: the output's, of its first sample.
+        sounding: what goes on; None for silence.
+        gains: of each stem.
+    """
+
+    position: int
+    sounding: Sounding | None
+    gains: Gains
+
+    def quantum(self, ahead_samples: int, samples: int) -> Quantum:
+        """Return `samples` of it, from `ahead_samples` after its start on."""
+        voices = (self.sounding.voice(ahead_samples),) if self.sounding else ()
+        return Quantum(samples, voices, self.gains, self.gains)
+
+
+@dataclass(frozen=True, slots=True)
 class Sounding:
     """What sounded last, and where it would go on, on its roll's timeline."""
 
@@ -71,6 +91,14 @@ class Sounding:
         """Return the voice that lets it end, if it has enough sound left."""
         voice = Voice(self.source.roll.number, self.next_content, self.step, 1.0, 0.0, min(fade_samples, samples))
         return voice if self.source.roll.covers(*touched(voice, samples)) else None
+
+    def voice(self, ahead_samples: int = 0) -> Voice:
+        """Return the voice that goes on with it, `ahead_samples` later."""
+        return Voice(self.source.roll.number, self.next_content + ahead_samples * self.step, self.step)
+
+    def after(self, samples: int) -> Sounding:
+        """Return what sounds after going on for `samples`."""
+        return replace(self, next_content=self.next_content + samples * self.step)
 
     def same_as(self, source: Source) -> bool:
         """Return whether `source` only goes on with this."""

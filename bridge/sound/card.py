@@ -89,8 +89,11 @@ class Card(Protocol):
 class PlayingCard(Card, Protocol):
     """A card that plays."""
 
-    def write(self, samples: NDArray[np.float32]) -> int:
-        """Put (samples, channels) into the ring and return how many found room."""
+    def write(self, samples: NDArray[np.float32], back: int = 0) -> int:
+        """Put (samples, channels) into the ring, over its last `back` samples and on, and return how many found room.
+
+        Those last samples must not be about to be played: the callback may read while they are written.
+        """
 
 
 class RecordingCard(Card, Protocol):

@@ -89,6 +89,7 @@ class DeviceOutput:
         self._rate_hz = SAMPLE_RATE_HZ
         self._underruns = 0
         self._silent_samples = 0
+        self._stood_in_samples = 0
         self._next_try_seconds = 0.0
         self._next_probe_seconds = 0.0
         self._clock_ratio = 1.0
@@ -138,6 +139,20 @@ class DeviceOutput:
                 else:
                     return
             self._running_pacer().write(audio.shape[1], now_seconds)
+
+    def stand_by(self, audio: Audio) -> None:
+        """Let (2, samples) follow what was written, should the next write be late; see `SoundOut`."""
+        with self._lock:
+            if self._playing is not None:
+                try:
+                    self._playing.stand_by(audio)
+                except SoundError as error:
+                    self._lose(str(error))
+
+    def stood_in_samples(self) -> int:
+        """Return how many samples of what stood by were played so far."""
+        with self._lock:
+            return self._stood_in_samples + (self._playing.player.stood_in_samples if self._playing else 0)
 
     def writable_samples(self) -> int:
         """Return how many samples at 44.1 kHz the ring takes up to its wanted fill."""
@@ -277,7 +292,7 @@ class DeviceOutput:
 
     def _fill_seconds(self, now_seconds: float) -> float:
         return self._asked(
-            lambda playing: playing.card.fill() / playing.card.rate_hz,
+            lambda playing: playing.player.fill() / playing.card.rate_hz,
             lambda pacer: pacer.fill_samples(now_seconds) / SAMPLE_RATE_HZ,
         )
 
@@ -312,6 +327,7 @@ class DeviceOutput:
         if playing is None:
             return
         now_seconds = self._clock.now()
+        self._stood_in_samples += playing.player.stood_in_samples
         self._underruns, self._silent_samples = (
             mine + past for mine, past in zip(playing.losses(), (self._underruns, self._silent_samples), strict=True)
         )

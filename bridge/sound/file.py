@@ -63,6 +63,9 @@ class FileTee:
         self._wave: GrowingWave | None = None
         self._waiting: deque[tuple[int, Audio]] = deque()
         self._waiting_samples = 0
+        self._standby: tuple[int, Audio] = (0, np.zeros((AUDIO_CHANNELS, 0), np.float32))
+        self._next_position = 0
+        self._stood_in_samples = 0
         self._dropped_samples = 0
         self._exact = True
 
@@ -128,13 +131,22 @@ class FileTee:
     def write(self, audio: Audio) -> None:
         """Pass (2, samples) float32 at 44.1 kHz on, and keep it for the file."""
         position = self._inner.write_position()
+        stood_in_samples = self._inner.stood_in_samples()
+        if stood_in_samples != self._stood_in_samples:
+            self._keep(self._next_position, self._stood_in(stood_in_samples - self._stood_in_samples))
+            self._stood_in_samples = stood_in_samples
         self._inner.write(audio)
-        with self._lock:
-            if self._waiting_samples + audio.shape[1] > _MOST_WAITING_SAMPLES:
-                self._dropped_samples += audio.shape[1]
-                return
-            self._waiting.append((position, audio.copy()))
-            self._waiting_samples += audio.shape[1]
+        self._keep(position, audio)
+        self._next_position = position + audio.shape[1]
+
+    def stand_by(self, audio: Audio) -> None:
+        """Pass what stands by on, and remember it in case that it is played."""
+        self._inner.stand_by(audio)
+        self._standby = (self._inner.write_position(), audio)
+
+    def stood_in_samples(self) -> int:
+        """Return the output's."""
+        return self._inner.stood_in_samples()
 
     def writable_samples(self) -> int:
         """Return what the output takes."""
@@ -171,6 +183,20 @@ class FileTee:
                 self._wave.mend()
             except OSError as error:
                 self._give_up(error)
+
+    def _stood_in(self, samples: int) -> Audio:
+        """Return the next `samples` of what stands by."""
+        start, audio = self._standby
+        first = max(0, self._next_position - start)
+        return audio[:, first : first + samples]
+
+    def _keep(self, position: int, audio: Audio) -> None:
+        with self._lock:
+            if self._waiting_samples + audio.shape[1] > _MOST_WAITING_SAMPLES:
+                self._dropped_samples += audio.shape[1]
+                return
+            self._waiting.append((position, audio.copy()))
+            self._waiting_samples += audio.shape[1]
 
     def _watch(self) -> None:
         while not self._clock.wait(self._stop, _LOOK_SECONDS):

@@ -60,6 +60,13 @@ class NullOutput:
             check_block(audio, pacer.writable_samples(now_seconds))
             pacer.write(audio.shape[1], now_seconds)
 
+    def stand_by(self, audio: Audio) -> None:
+        """Do nothing: nobody hears a gap."""
+
+    def stood_in_samples(self) -> int:
+        """Return 0."""
+        return 0
+
     def writable_samples(self) -> int:
         """Return how many samples the ring takes up to its wanted fill."""
         with self._lock:

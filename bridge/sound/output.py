@@ -108,6 +108,15 @@ class SoundOut(Protocol):
             ValueError: the shape or type is wrong, or it is more than `writable_samples()`.
         """
 
+    def stand_by(self, audio: Audio) -> None:
+        """Let (2, samples) at 44.1 kHz follow what was written, should the next write be late; a write takes its place.
+
+        An output that cannot do so goes without.
+        """
+
+    def stood_in_samples(self) -> int:
+        """Return how many samples of what stood by were played so far: they count as written."""
+
     def writable_samples(self) -> int:
         """Return how many samples at 44.1 kHz the ring takes up to its wanted fill."""
 

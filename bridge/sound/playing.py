@@ -66,11 +66,16 @@ class Playing:
         """Put (2, samples) at 44.1 kHz into the ring, at the card's rate."""
         self.player.write(self.resampler.step(audio).T)
 
+    def stand_by(self, audio: Audio) -> None:
+        """Let (2, samples) at 44.1 kHz follow, should the next write be late; a card at another rate goes without."""
+        if self.card.rate_hz == SAMPLE_RATE_HZ:
+            self.player.stand_by(audio.T)
+
     def writable_samples(self, ring_seconds: float) -> int:
         """Return how many samples at 44.1 kHz are missing to `ring_seconds`."""
         self.player.notice()
         wanted_samples = ring_seconds * self.card.rate_hz
-        return max(0, int((wanted_samples - self.card.fill() - self.resampler.held_samples) / self.ratio))
+        return max(0, int((wanted_samples - self.player.fill() - self.resampler.held_samples) / self.ratio))
 
     def next_seconds(self) -> float:
         """Return when the first sample of the next write will be heard."""

@@ -103,9 +103,8 @@ class _Card:
         self.block_samples = settings.block_samples
         self.channels = settings.channels
         self._sounddevice, self._rtmixer = _libraries()
-        self._ring = self._rtmixer.RingBuffer(
-            settings.channels * _BYTES_A_SAMPLE, 1 << max(settings.ring_samples - 1, 1).bit_length()
-        )
+        self._memory = np.zeros((1 << max(settings.ring_samples - 1, 1).bit_length(), settings.channels), np.float32)
+        self._ring = self._rtmixer.RingBuffer(settings.channels * _BYTES_A_SAMPLE, buffer=self._memory)
         with precedence_for_new_threads():
             self._stream = self._opened(settings, device.index)
         self._lock = threading.Lock()
@@ -259,10 +258,17 @@ class OutputCard(_Card):
     def _guessed_seconds(self, now_seconds: float) -> float:
         return now_seconds + float(self._stream.latency)
 
-    def write(self, samples: NDArray[np.float32]) -> int:
-        """Put (samples, channels) into the ring and return how many found room."""
+    def write(self, samples: NDArray[np.float32], back: int = 0) -> int:
+        """Put (samples, channels) into the ring, over its last `back` samples and on; return how many found room."""
         with self._using():
-            return int(self._ring.write(np.ascontiguousarray(samples)))
+            over, more = samples[:back], samples[back:]
+            if len(over):
+                size = len(self._memory)
+                at = (int(self._ring._ptr.writeIndex) - back) % size
+                split = min(len(over), size - at)
+                self._memory[at : at + split] = over[:split]
+                self._memory[: len(over) - split] = over[split:]
+            return len(over) + (int(self._ring.write(np.ascontiguousarray(more))) if len(more) else 0)
 
 
 class InputCard(_Card):

@@ -3,6 +3,9 @@
 The card counts its blocks from its start. While it plays from the ring, ring sample `w` is card sample
 `first_block * block_samples + w - first_ring_sample`; when the ring runs dry this ends, silence follows, and the next
 write begins it anew at a block that was promised beforehand, filled up to it with silence.
+
+After what is written the ring may hold a *standby*: what is played should the next write be late. A write takes its
+place, but for what the card is about to play: that counts as written, as if it had been.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from bridge.sound.card import PlayingCard
 from bridge.sound.output import Audio
 
 LEAD_BLOCKS: Final = 2  # the next block may begin any moment: a start is promised for the one after
+UNTOUCHABLE_BLOCKS: Final = 2  # the callback may read the next block at any moment
 
 
 class RingPlayer:
@@ -28,6 +32,7 @@ class RingPlayer:
         self._card = card
         self._block_samples = card.block_samples
         self._written = 0  # samples put into the ring
+        self._standby = 0  # samples in the ring after those
         self._playing = False
         self._first_ring_sample = 0  # of the present run of the ring
         self._first_block = 0
@@ -37,17 +42,33 @@ class RingPlayer:
         self._end_sample = 0  # the card's sample after the last one that was played from the ring
         self.underruns = 0
         self.silent_samples = 0
+        self.stood_in_samples = 0
 
     def notice(self) -> None:
         """Look whether the ring ran dry since the last look; what came too late for it is started anew."""
         if self._playing and not self._card.armed():
             self.underruns += 1
             self._playing = False
+            self._stand_in(self._standby)
             self._end_sample = self._card_sample(self._written - self._card.fill())
         if not self._playing and self._card.fill() > 0:
             self._arm(lead_samples=0)
         if self._playing:
             self._learn_first_block()
+            self._stand_in(UNTOUCHABLE_BLOCKS * self._block_samples - self._waiting())
+
+    def fill(self) -> int:
+        """Return how many written samples wait in the ring."""
+        return max(0, self._waiting())
+
+    def stand_by(self, samples: Audio) -> None:
+        """Let (samples, channels) be played after what is written, should the next write be late."""
+        self.notice()
+        if self._playing:
+            silence = np.zeros((max(0, self._standby - len(samples)), samples.shape[1]), np.float32)
+            over = np.concatenate([samples, silence])  # what was put into the ring cannot be taken out
+            self._check(self._card.write(over, self._standby), len(over))
+            self._standby = len(over)
 
     def write(self, samples: Audio) -> None:
         """Append (samples, channels); after a gap, from the card's sample that `next_card_sample` promised."""
@@ -80,7 +101,7 @@ class RingPlayer:
         self.notice()
         if self._origin_sample is None:
             return 0
-        taken = self._card_sample(self._written - self._card.fill()) if self._playing else self._end_sample
+        taken = self._card_sample(self._written - self._waiting()) if self._playing else self._end_sample
         return max(0, taken - self._origin_sample)
 
     def last_card_sample(self) -> int | None:
@@ -93,11 +114,27 @@ class RingPlayer:
         """Return how far `card_sample` is from the very first sample written."""
         return 0 if self._origin_sample is None else card_sample - self._origin_sample
 
+    def _waiting(self) -> int:
+        """Return how many written samples wait in the ring; below 0, how much of the standby was played."""
+        return self._card.fill() - self._standby
+
+    def _stand_in(self, samples: int) -> None:
+        """Count the first `samples` of the standby, as far as there are so many, as written."""
+        taken = min(max(samples, 0), self._standby)
+        self._written += taken
+        self._standby -= taken
+        self.stood_in_samples += taken
+
     def _put(self, samples: Audio) -> None:
-        found_room = self._card.write(samples)
+        found_room = self._card.write(samples, self._standby)
         self._written += found_room
-        if found_room != samples.shape[0]:  # the ring holds more than is ever wanted: this cannot be
-            raise ValueError(f"the ring took {found_room} of {samples.shape[0]} samples; report this as a bug")
+        self._standby = max(0, self._standby - found_room)
+        self._check(found_room, samples.shape[0])
+
+    @staticmethod
+    def _check(found_room: int, samples: int) -> None:
+        if found_room != samples:  # the ring holds more than is ever wanted: this cannot be
+            raise ValueError(f"the ring took {found_room} of {samples} samples; report this as a bug")
 
     def _arm(self, lead_samples: int) -> None:
         """Let the card play the ring, whose first `lead_samples` are silence, from its next block on."""
