@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SESSION, PLAYER, BACKUP, BOUNCE = -5, -15, 0, 10
+SESSION, PLAYER, BACKUP, BOUNCE = -10, -15, 0, 10
 """Niceness of a live session's threads. None of those that run all the time comes after other programs: a thread that
 holds Python's lock and has to wait for a processor keeps the player waiting as long. Nor do they push the DAW aside."""
 

@@ -142,9 +142,9 @@ def test_of_the_numbers_of_threads_the_fastest_is_taken_for_each_way(monkeypatch
     assert told == made
 
 
-def test_a_bundle_with_guidance_in_its_weights_has_one_way_which_takes_one_pass() -> None:
-    assert [way.guidance for way in ways_of(PLAIN)] == [2.0, 1.0]
-    assert [way.guidance for way in ways_of(DISTILLED)] == [2.0]
+def test_a_bundle_with_guidance_in_its_weights_needs_no_way_without() -> None:
+    assert [(way.steps, way.guidance) for way in ways_of(PLAIN)] == [(2, 2.0), (2, 1.0), (1, 1.0)]
+    assert [(way.steps, way.guidance) for way in ways_of(DISTILLED)] == [(2, 2.0), (1, 2.0)]
 
 
 def test_what_the_user_or_the_preset_says_is_not_measured_away() -> None:

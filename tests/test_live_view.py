@@ -87,7 +87,7 @@ def test_all_that_was_asked_for_is_there_at_sixty_columns_and_twenty_four_rows()
     for words in (
         *("PLAYING", "120.0 bpm 4/4", "loop 128 to 144", "host 0.0 s ago", "drums", "bass", "other  MUTE", "mix"),
         *("fresh 183s", "backup 1.4s", "bar loop 0.0s", "silence 0.0", "p50 182 p95 231 of 743 ms", "begun 262 before"),
-        *("on time 812", "late 0", "52 of 80 ms", "underruns 0", "12034 packets", "lost 0", "reordered 5"),
+        *("on time 812", "late 0", "52 of 50 ms", "underruns 0", "12034 packets", "lost 0", "reordered 5"),
         *("79 ms = ring 52 + resampler 0 + block 6 + device 21", "control 375 ms", "note 581 ms", "F in A minor"),
         *("style pop", "all is well", "other muted"),
     ):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,6 +42,21 @@ class Measure(Protocol):
         """Measure `bundle` on `seconds` of each of `songs`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What one part alone takes in.
+
+    Attributes:
+        earlier: an earlier bundle to set the codec beside.
+        clap: weights of LAION-CLAP, for `frechet`.
+        aesthetics: weights of AudioBox-Aesthetics, for `frechet`.
+    """
+
+    earlier: Bundle | None = None
+    clap: Path | None = None
+    aesthetics: Path | None = None
+
+
 def evaluate(
     bundle: Annotated[Path, typer.Option(help="Folder of the bundle to measure.")],
     songs: Annotated[Path, typer.Option(help="Folder of song folders; see docs/contracts.md.")],
@@ -54,6 +69,12 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder whose results.md takes the tables.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of real recordings of a voice alone.")] = None,
     earlier: Annotated[Path | None, typer.Option(help="Bundle of an earlier state, to set the codec beside.")] = None,
+    clap: Annotated[
+        Path | None, typer.Option(help="Weights of LAION-CLAP that you have, for the part frechet.")
+    ] = None,
+    aesthetics: Annotated[
+        Path | None, typer.Option(help="Weights of AudioBox-Aesthetics that you have, for the part frechet.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the sampler; the bundle's own if left out.")
     ] = None,
@@ -62,13 +83,15 @@ def evaluate(
 ) -> None:
     """Measure a bundle on songs that it never saw."""
     names = _part_names(parts)
+    if "frechet" not in names and (clap or aesthetics):
+        raise UserError("--clap and --aesthetics belong to the part frechet; add it to --parts, or leave them out")
     _check_installed()
     found = find_songs(songs, split, count)
     model = _sampling_as(_load(bundle, threads), steps, guidance)
-    before = _load(earlier, threads) if earlier else None
+    extras = Extras(_load(earlier, threads) if earlier else None, clap, aesthetics)
     console = Console()
     for name in names:
-        _keep(_measured(name, model, before, found, seconds, console), out, console)
+        _keep(_measured(name, model, extras, found, seconds, console), out, console)
     if real is not None:
         _keep(_real_section(real, out or Path(), bundle, console), out, console)
 
@@ -85,14 +108,16 @@ def _part_names(text: str) -> list[str]:
 
 
 def _measured(
-    name: str, model: Bundle, earlier: Bundle | None, songs: Sequence[SongFacts], seconds: float, console: Console
+    name: str, model: Bundle, extras: Extras, songs: Sequence[SongFacts], seconds: float, console: Console
 ) -> Section:
     """Return the section of one part, with its progress shown."""
     module = import_module(f"bridge.evaluation.{PARTS[name]}")
     section: Measure = module.section
     total: int = getattr(module, "total", len)(songs)
-    if name == "codec" and earlier is not None:
-        section, total = partial(module.section, earlier=earlier), 2 * total
+    if name == "codec" and extras.earlier is not None:
+        section, total = partial(module.section, earlier=extras.earlier), 2 * total
+    if name == "frechet":
+        section = partial(module.section, clap=extras.clap, aesthetics=extras.aesthetics)
     with _progress(console, name, total) as tell:
         return section(model, songs, seconds, tell)
 

@@ -34,27 +34,29 @@ class HeardStyle:
 
 
 def counts(facts: SongFacts) -> bool:
-    """Return whether a song is in the metre in which styles are compared."""
-    return facts.timeline.beats_per_bar_at(0.0) == BEATS_A_BAR
+    """Return whether a song has a style, and the metre in which styles are compared."""
+    return facts.style is not None and facts.timeline.beats_per_bar_at(0.0) == BEATS_A_BAR
 
 
 def trained_classifier(songs: Sequence[SongFacts], seconds: float, tell: Callable[[], None]) -> StyleClassifier:
     """Return the classifier of the real stems of `songs`.
 
     Args:
-        songs: of the train split, in the metre that counts.
+        songs: of the train split; those that count are learned from.
         seconds: how much of each.
         tell: called once a song.
 
     Raises:
         ValueError: the songs have fewer than two styles.
     """
-    features = []
+    features, styles = [], []
     for facts in songs:
-        excerpt = read_excerpt(facts, seconds)
-        features.append(style_features(excerpt.audio, excerpt.timeline))
+        if facts.style is not None:
+            excerpt = read_excerpt(facts, seconds)
+            features.append(style_features(excerpt.audio, excerpt.timeline))
+            styles.append(facts.style)
         tell()
-    return StyleClassifier.trained(features, [facts.style for facts in songs])
+    return StyleClassifier.trained(features, styles)
 
 
 def heard_styles(
@@ -66,11 +68,13 @@ def heard_styles(
         classifier: of real stems.
         play: the band.
         reconstruct: the codec.
-        excerpt: a song in the metre that counts.
+        excerpt: a song that counts.
         wish: the seed of all takes.
         turn: the song's number, so that all styles have their turn.
     """
     song, timeline = excerpt.facts.style, excerpt.timeline
+    if song is None:
+        return
     rebuilt = {stem: reconstruct(excerpt.audio[stem]) for stem in STEMS}
     for made, stems in ((REAL, excerpt.audio), (REBUILT, rebuilt)):
         yield HeardStyle(made, song, song, classifier.style_of(style_features(stems, timeline)))

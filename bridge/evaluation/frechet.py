@@ -66,9 +66,9 @@ class Sets:
 
 @dataclass(frozen=True, slots=True)
 class Song:
-    """One song's sets by measure and stem, `mix` among the stems."""
+    """One song's sets by measure and stem, `mix` among the stems; its style, or None where that is not known."""
 
-    style: str
+    style: str | None
     sets: Mapping[tuple[str, str], Sets]
 
 
@@ -107,7 +107,7 @@ def song_by_song(songs: Sequence[Song], measure: str, stem: str) -> Distances:
     for row, one in enumerate(sets):
         for column in range(row):
             between[row, column] = between[column, row] = frechet_distance(one.real, sets[column].real)
-    same_style = np.array(styles)[:, None] == np.array(styles)
+    same_style = np.array([[one is not None and one == other for other in styles] for one in styles], np.bool_)
     return Distances(
         songs=len(sets),
         generated=_mean([frechet_distance(one.generated, one.real) for one in sets]),
@@ -133,7 +133,7 @@ def pooled(songs: Sequence[Song], measure: str, stem: str) -> Distances:
     )
 
 
-def _sounding(songs: Sequence[Song], measure: str, stem: str) -> tuple[list[Sets], list[str]]:
+def _sounding(songs: Sequence[Song], measure: str, stem: str) -> tuple[list[Sets], list[str | None]]:
     """Return the sets and styles of the songs that have the stem."""
     there = [song for song in songs if (measure, stem) in song.sets]
     return [song.sets[measure, stem] for song in there], [song.style for song in there]
@@ -230,7 +230,7 @@ def rating_table(ratings: Sequence[Sequence[Mapping[str, float]]]) -> Table:
     return Table("Rated by AudioBox-Aesthetics", columns, tuple(rows))
 
 
-def _versions(bundle: Bundle, songs: Sequence[SongFacts], seconds: float) -> Iterator[tuple[Versions, str]]:
+def _versions(bundle: Bundle, songs: Sequence[SongFacts], seconds: float) -> Iterator[tuple[Versions, str | None]]:
     """Yield each song's real, generated and reconstructed stems and mix, and its style."""
     play, reconstruct = band(bundle), reconstruction(bundle)
     for seed, facts in enumerate(songs):

@@ -13,6 +13,7 @@ from bridge.errors import UserError
 from engine.geometry import SAMPLE_RATE_HZ, STEMS
 from engine.harmony import ChordSpan, Key
 from engine.spectra import Array
+from engine.styles import style_index
 from engine.timeline import Timeline
 
 VOCALS = "vocals"
@@ -28,18 +29,18 @@ class SongFacts:
         folder: where the song lies.
         id: its unique name.
         split: train, validation or test.
-        style: one of `engine.styles.STYLES`.
+        style: one of `engine.styles.STYLES`, or None where the file names none.
         timeline: tempo map and time signatures, beat 0 at sample 0.
         subdivision: grid positions per quarter note for drums, 4 or 3.
         key: the key, or None where the file names none that is major or minor.
-        chords: in rising order; beats of the song.
+        chords: in rising order; beats of the song; empty where the file names none.
         voice: what sang, as the file says.
     """
 
     folder: Path
     id: str
     split: str
-    style: str
+    style: str | None
     timeline: Timeline
     subdivision: int
     key: Key | None
@@ -130,13 +131,19 @@ def _facts(folder: Path, content: dict[str, Any]) -> SongFacts:
         folder=folder,
         id=str(content["id"]),
         split=str(content["split"]),
-        style=str(content["style"]),
+        style=_style(content.get("style")),
         timeline=Timeline(content["tempo_map"], content["time_signatures"]),
         subdivision=int(content["subdivision"]),
         key=_key(content.get("key")),
-        chords=tuple(ChordSpan.from_row(row) for row in content["chords"]),
+        chords=tuple(ChordSpan.from_row(row) for row in content["chords"] or ()),
         voice=str(content.get("voice", "")),
     )
+
+
+def _style(name: str | None) -> str | None:
+    if name is not None:
+        style_index(name)  # refuses one that no bundle knows
+    return name
 
 
 def _key(name: str | None) -> Key | None:

@@ -19,7 +19,7 @@ Audio: TypeAlias = NDArray[np.float32]
 SoundState: TypeAlias = Literal["open", "lost", "null"]
 
 BLOCK_SAMPLES: Final = 256
-RING_SECONDS: Final = 0.08
+RING_SECONDS: Final = 0.05
 
 
 class SoundError(UserError):
