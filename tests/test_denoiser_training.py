@@ -12,7 +12,7 @@ from engine.styles import STYLES
 from tests.synthetic_latents import write_songs
 from training.common.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from training.common.configs import load_config
-from training.common.devices import Processes
+from training.common.devices import Processes, has_fast_bfloat16
 from training.denoiser.config import DenoiserTraining
 from training.denoiser.data import batch_generator, make_batch
 from training.denoiser.harmony import HARMONY_CHANNELS, DenoiserInTraining, harmony_loss
@@ -268,5 +268,5 @@ def test_mixed_precision_is_close_to_float32(material: Material) -> None:
     batches = validation_batches(material.training, config.data, 2)
     exact, mixed = (measure(network, batches, ALONE.device, flag).loss for flag in (False, True))
     assert mixed == pytest.approx(exact, rel=0.02)
-    assert mixed != exact
+    assert (mixed != exact) == has_fast_bfloat16(ALONE.device)
     assert LAYOUT.known.content_channels == batches[0].clean.shape[1]

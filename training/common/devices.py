@@ -66,7 +66,12 @@ def broadcast_value(value: float, processes: Processes) -> float:
 
 
 def mixed_precision(device: torch.device, enabled: bool) -> contextlib.AbstractContextManager[object]:
-    """Return the context of a forward pass: bfloat16 where `enabled`, which needs no loss scaling, else float32."""
-    if not enabled:
+    """Return the context of a forward pass: bfloat16 where `enabled` and fast (it needs no loss scaling), else float32."""
+    if not enabled or not has_fast_bfloat16(device):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Return whether bfloat16 is worth it: a CPU without instructions for it takes fifteen times as long as float32."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
