@@ -66,7 +66,7 @@ def broadcast_value(value: float, processes: Processes) -> float:
 
 
 def mixed_precision(device: torch.device, enabled: bool) -> contextlib.AbstractContextManager[object]:
-    """Return the context of a forward pass: bfloat16 where `enabled` and fast (it needs no loss scaling), else float32."""
+    """Return the context of a forward pass: bfloat16 where `enabled` and fast, without loss scaling, else float32."""
     if not enabled or not has_fast_bfloat16(device):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

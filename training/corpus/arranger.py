@@ -15,6 +15,7 @@ from training.corpus.harmony import choose_layers, layer_notes
 from training.corpus.humanise import Feel, humanise
 from training.corpus.layers import part_gain_db
 from training.corpus.notes import Note, Part, Song
+from training.corpus.response import answering_part, sung_bars
 from training.corpus.score import Bar, Score, bars_of, split_of, swing_melody
 from training.corpus.theory import key_name
 
@@ -45,12 +46,15 @@ def arrange_score(score: Score, song_id: str, style: str, seed: int, data_dir: P
     subdivision = 3 if style in TRIPLET_STYLES else 4
     if subdivision == 3:
         score = swing_melody(score)
-    bars = shaped_bars(score, np.random.default_rng([seed, 10]))
+    shaped = shaped_bars(score, np.random.default_rng([seed, 10]))
+    bars = sung_bars(shaped, score.melody, score.length_beats, np.random.default_rng([seed, 15]))
     feel = _feel(style, score.bpm, np.random.default_rng([seed, 11]))
+    answer = answering_part(score, style, subdivision, feel, np.random.default_rng([seed, 50]))
     written = (
         *drum_parts(score, bars, style, subdivision, feel, seed, data_dir),
         bass_part(score, bars, style, feel, seed),
         *harmony_parts(score, bars, style, feel, seed),
+        *((answer,) if answer else ()),
     )
     rests = tacet_bars(bars, np.random.default_rng([seed, 13]))
     ends = score.source == "composer" and np.random.default_rng([seed, 14]).random() < 0.4

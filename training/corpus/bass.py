@@ -145,7 +145,7 @@ def bass_line(
 def _pattern_bar(pattern: str, bar: Bar, chords: Sequence[Chord], near: float, profile: BassStyle) -> list[Note]:
     step = bar.beats / len(pattern)
     notes: list[Note] = []
-    velocity = profile.velocity + round(14 * (bar.energy - 0.6))
+    velocity = profile.velocity + round(30 * (bar.energy - 0.6))
     for place, mark in enumerate(pattern):
         beat = bar.start_beat + place * step
         index = chord_index_at(chords, beat)
@@ -186,7 +186,7 @@ def _walk_bar(
 ) -> list[Note]:
     """Walk in quarters: the chord's bass where it starts, chord tones between, a step into the next bass before it."""
     notes: list[Note] = []
-    velocity = profile.velocity + round(12 * (bar.energy - 0.6))
+    velocity = profile.velocity + round(26 * (bar.energy - 0.6))
     for quarter in range(round(bar.beats)):
         beat = bar.start_beat + quarter
         index = chord_index_at(chords, beat)

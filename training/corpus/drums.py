@@ -86,7 +86,7 @@ def _varied(pattern: Pattern, rng: np.random.Generator) -> Pattern:
 
 
 def _play(pattern: Pattern, bar: Bar) -> list[Note]:
-    gain = 0.82 + 0.22 * bar.energy
+    gain = 0.62 + 0.48 * bar.energy
     notes = []
     for voice, line in pattern.items():
         step = bar.beats / len(line)

@@ -89,7 +89,7 @@ def _hold_bar(
     """Hold each chord of the bar; one that goes on over the bar line rings for two bars before it is struck again."""
     del pattern, strum
     notes: list[Note] = []
-    velocity = layer.velocity + round(28 * (bar.energy - 0.6))
+    velocity = layer.velocity + round(44 * (bar.energy - 0.6))
     end_of_bar = bar.start_beat + bar.beats
     for index in range(chord_index_at(chords, bar.start_beat), len(chords)):
         chord = chords[index]
@@ -109,7 +109,7 @@ def _pattern_bar(
 ) -> list[Note]:
     step = bar.beats / len(pattern)
     notes: list[Note] = []
-    base = layer.velocity + round(28 * (bar.energy - 0.6))
+    base = layer.velocity + round(44 * (bar.energy - 0.6))
     stroke = 0
     for place, mark in enumerate(pattern):
         beat = bar.start_beat + place * step

@@ -193,7 +193,7 @@ def _facts(
         "time_signatures": [list(signature) for signature in timeline.time_signatures],
         "subdivision": told.get("subdivision", SUBDIVISION),
         "key": told.get("key", key.name if key else None),
-        "chords": told["chords"] if "chords" in told else [_row(span) for span in chords],
+        "chords": told["chords"] or [] if "chords" in told else [_row(span) for span in chords],
         "sections": told.get("sections", [[0.0, last_beat, "song"]]),
         "voice": told.get("voice", "real"),
         "seed": 0,
