@@ -15,7 +15,7 @@ TEST_PACKAGES := fluidsynth fluid-soundfont-gm espeak-ng libportaudio2 libsndfil
   pulseaudio pulseaudio-utils libasound2-plugins liblo-tools puredata-core supercollider-language jackd2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts tests format evaluate speed constraints hooks clean
+.PHONY: help demo test lint types contracts tests format evaluate listen speed constraints hooks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ format: $(VENV)/.test ## put the code in form
 evaluate: $(VENV)/.test ## measure the factory bundle on songs it never saw: make evaluate SONGS=DIR
 	@test -n "$(SONGS)" || { echo "name the songs: make evaluate SONGS=DIR"; exit 2; }
 	$(BIN)/backline evaluate --bundle presets/factory-bundle --songs $(SONGS) --out docs
+
+listen: $(VENV)/.test ## bounce the demo vocal in every style: sounds, pictures and figures in docs/listen.md
+	$(BIN)/python -m benchmarks.listen
 
 speed: $(VENV)/.test ## measure the real-time factor of the factory bundle on two threads
 	$(BIN)/python -m benchmarks.speed

@@ -22,6 +22,7 @@ from engine.geometry import (
 from engine.harmoniser import harmonise
 from engine.harmony_tables import HarmonyTables
 from engine.manifest import SamplingFacts
+from engine.mixer import apply_gain, made_up
 from engine.noise import latent_noise
 from engine.planner import Chunk, plan_windows
 from engine.sampler import Known
@@ -111,6 +112,7 @@ def accompany(
         count = span.samples_in(samples)
         wanted = raw(bundle, latents[:, : frames_covering(count)])[[STEMS.index(stem) for stem in new_stems]]
         decoded = codec.decode(bundle, wanted, count, lambda share: tell("decode", share))
+        decoded = made_up(decoded, bundle.sampling.stem_gains_db, new_stems)
     fresh = dict(zip(new_stems, decoded, strict=True))
     return {stem: _joined(stem, fresh, kept, span) for stem in STEMS if stem in fresh or stem in kept.stems}
 
@@ -147,12 +149,18 @@ def _harmonised(
 
 
 def _kept_latents(bundle: Model, kept: Kept, new_stems: tuple[str, ...], span: Span) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the kept stems' normalised latents (192, frames) and the mask (stems, frames) of where they stay."""
+    """Return the kept stems' normalised latents (192, frames) and the mask (stems, frames) of where they stay.
+
+    A stem that is made anew in part is an earlier take's: it loses the gain that was added to it, so that what goes on
+    from it, and gets that gain again, is no louder.
+    """
     latents = np.zeros((len(STEMS), LATENT_CHANNELS, span.frames), dtype=np.float32)
     mask = np.zeros((len(STEMS), span.frames), dtype=np.bool_)
     for stem, audio in kept.stems.items():
         row = STEMS.index(stem)
-        latents[row] = normalised(bundle, codec.encode(bundle, span.audio(audio)).latents)
+        added_db = bundle.sampling.stem_gains_db.get(stem, 0.0) if stem in new_stems else 0.0
+        made = apply_gain(span.audio(audio), -added_db)
+        latents[row] = normalised(bundle, codec.encode(bundle, made).latents)
         mask[row] = True
         if stem in new_stems:
             mask[row, span.columns(slice(*kept.frame_range))] = False

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ
 from engine.harmony import KEYS, PITCH_CLASSES, ChordSpan, Key
 from engine.harmony_tables import MODES, Floats, HarmonyTables
+from engine.repetition import with_expected
 from engine.timeline import Timeline
 
 LONG_BAR_BEATS = 4.0
@@ -58,7 +59,12 @@ class Units:
 
 
 def harmonise(
-    tables: HarmonyTables, pitch: NDArray[np.float32], timeline: Timeline, start_frame: int = 0, key: Key | None = None
+    tables: HarmonyTables,
+    pitch: NDArray[np.float32],
+    timeline: Timeline,
+    start_frame: int = 0,
+    key: Key | None = None,
+    heard: NDArray[np.bool_] | None = None,
 ) -> Harmony | None:
     """Return key and chords that suit a vocal.
 
@@ -68,6 +74,7 @@ def harmonise(
         timeline: the song's tempos and time signatures.
         start_frame: the song's latent frame that column 0 is.
         key: the key, if known.
+        heard: (frames,) where the vocal is known; None for everywhere. Elsewhere it is expected to repeat itself.
 
     Returns:
         Chords from the start of the unit that the first frame lies in to the end of the last frame's; where nothing is
@@ -90,6 +97,9 @@ def harmonise(
         index = int(scores.argmax())
         key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
     mode = int(key.minor)
+    if heard is not None and not heard.all():
+        expected = with_expected(sung, units.begins_bar, _heard_share(heard, units.of_beats(beats), len(sung)))
+        likelihoods = _unit_likelihoods(tables, expected)
     path = _best_path(tables, mode, likelihoods[:, mode, key.tonic], units.begins_bar)
     return Harmony(key, confidence, _spans(tables, key, path, units))
 
@@ -137,6 +147,12 @@ def sung_beats(
     sung = np.zeros((len(units.begins_bar), PITCH_CLASSES))
     np.add.at(sung, units.of_beats(beats), (pitch[:PITCH_CLASSES] * weights).T)
     return sung
+
+
+def _heard_share(heard: NDArray[np.bool_], unit_of_frame: NDArray[np.intp], units: int) -> Floats:
+    """Return (units,) the share of each unit's frames that was heard."""
+    frames = np.bincount(unit_of_frame, minlength=units)
+    return np.asarray(np.bincount(unit_of_frame, heard, minlength=units) / np.maximum(frames, 1))
 
 
 def _units_in_bar(beats: float) -> int:

@@ -27,7 +27,8 @@ class LiveHarmony:
         """Return the wish for a chunk at `first_frame`, with key and chords where the user names none.
 
         They are read anew for each chunk: half a second more of the vocal is worth more than steps of the sampler are.
-        Chords are read off the last minute before the chunk and, where a loop was sung before, off what follows.
+        Chords are read off the last minute before the chunk and, where a loop was sung before, off what follows; beyond
+        what was heard they are those of a vocal that repeats itself as it has done so far (`engine.repetition`).
         """
         if self._tables is None or wish.chords or not wish.listen_for_chords:
             return wish
@@ -39,5 +40,5 @@ class LiveHarmony:
         bar = timeline.sample_at_bar(timeline.bar_at_beat(timeline.beat_at_sample(start * LATENT_HOP_SAMPLES)))
         start = max(frames_covering(bar), 0)
         heard = self._memory.read(start, max(first_frame - start, 0) + AHEAD_FRAMES).heard
-        harmony = harmonise(tables, heard.vocal_pitch, timeline, start_frame=start, key=wish.key)
+        harmony = harmonise(tables, heard.vocal_pitch, timeline, start, wish.key, heard.visible)
         return replace(wish, key=harmony.key, chords=harmony.chords) if harmony else wish

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine import geometry
 from engine.conditions import layout_as_dict
 from engine.harmony_tables import HarmonyTables
+from engine.mixer import check_stem_gains
 from engine.planner import MIN_WINDOW_FRAMES, PAST_FRAMES, plan_windows
 from engine.sampler import MAX_GUIDANCE_SCALE, check_guidance_scale
 from engine.schedule import COSINE_OFFSET, MAX_BETA, TIMESTEPS, timestep_pairs
@@ -55,6 +56,8 @@ class SamplingFacts:
         steps: steps that it works well with.
         guidance_scale: guidance that it works well with.
         distilled_guidance_scale: guidance that is in its weights, so that one pass a step gives it; 1 for none.
+        stem_gains_db: stem to what is added to all that is made of it, as models play softer than the songs they
+            learned; 0 for a stem not named. `python -m export.levels` measures it.
         window_frames: longest window, a multiple of 4.
         min_window_frames: shortest window, a multiple of 4.
         past_frames: known past before a window's new frames, a multiple of 4.
@@ -69,6 +72,7 @@ class SamplingFacts:
     min_window_frames: int = MIN_WINDOW_FRAMES
     past_frames: int = PAST_FRAMES
     distilled_guidance_scale: float = 1.0
+    stem_gains_db: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check each value by the one who uses it."""
@@ -77,6 +81,7 @@ class SamplingFacts:
         if not 1.0 <= self.distilled_guidance_scale <= MAX_GUIDANCE_SCALE:
             raise ValueError(f"distilled guidance {self.distilled_guidance_scale} is not 1 to {MAX_GUIDANCE_SCALE:g}")
         plan_windows(1, self.window_frames, self.past_frames, min_window_frames=self.min_window_frames)
+        check_stem_gains(self.stem_gains_db)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ def write_manifest(
         "format_version": FORMAT_VERSION,
         **agreed_facts(),
         "codec": {name: _plain(getattr(codec, name)) for name in CodecFacts.__slots__},
-        "sampling": {name: getattr(sampling, name) for name in SamplingFacts.__slots__},
+        "sampling": {name: _plain(getattr(sampling, name)) for name in SamplingFacts.__slots__},
         "latent_mean": [float(value) for value in latent_mean],
         "latent_std": [float(value) for value in latent_std],
         "training": _plain(training or {}),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.codec import DECODER_LOOKAHEAD_FRAMES, DecoderState, decode_step
 from engine.geometry import LATENT_HOP_SAMPLES, STEMS
+from engine.mixer import made_up
 from engine.window import Model, raw
 
 Array = NDArray[np.float32]
@@ -57,10 +58,10 @@ def settled_state(model: Model, latents: Array, frame: int) -> DecoderState:
 
 
 def decode_piece(model: Model, latents: Array, state: DecoderState) -> Piece:
-    """Decode the next piece: (192, 4) normalised latents."""
+    """Decode the next piece, (192, 4) normalised latents, at the level at which it is played."""
     start_sample = max(state.frame * LATENT_HOP_SAMPLES - LATE_SAMPLES, 0)
     audio, after = decode_step(model, raw(model, latents), state)
-    return Piece(start_sample, audio, after, after.frame)
+    return Piece(start_sample, made_up(audio, model.sampling.stem_gains_db), after, after.frame)
 
 
 class StateShelf:

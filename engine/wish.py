@@ -17,6 +17,12 @@ from engine.styles import style_index
 
 Array = NDArray[np.float32]
 
+# The accompaniments that were learned from differ little in these curves: songs' means of arousal are 0.58 to 0.69, of
+# focus 0.80 to 0.97 (5th to 95th percentile). A fader that is to be heard goes far beyond. Middles are those songs';
+# the widths keep drums on the grid and harmony on its chords at both ends, on validation songs.
+AROUSAL_MIDDLE, AROUSAL_WIDTH = 0.63, 6.0
+FOCUS_MIDDLE, FOCUS_WIDTH = 0.89, 6.0
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -70,11 +76,15 @@ class Wish:
         return self.arousal is not None or self.focus is not None
 
     def curves(self, vocal_curves: Array) -> Array:
-        """Return the wanted arousal and focus (2, frames): the user's where set, else the vocal's."""
+        """Return the arousal and focus (2, frames) that the model is told: the user's where set, else the vocal's.
+
+        A fader's way is as long as it takes to be heard, so what is told of it may lie outside [0, 1].
+        """
         curves = vocal_curves.copy()
-        for row, value in enumerate((self.arousal, self.focus)):
-            if value is not None:
-                curves[row] = value
+        if self.arousal is not None:
+            curves[0] = _told(self.arousal, AROUSAL_MIDDLE, AROUSAL_WIDTH)
+        if self.focus is not None:
+            curves[1] = _told(self.focus, FOCUS_MIDDLE, FOCUS_WIDTH)
         return curves
 
 
@@ -135,6 +145,11 @@ class Kept:
         return tuple(
             stem for stem in STEMS if stem in wish.stems and (stem not in self.stems or stem in self.regenerate)
         )
+
+
+def _told(fader: float, middle: float, width: float) -> float:
+    """Return the curve's value at a place in [0, 1] of a fader, whose way is `width` long."""
+    return middle + width * (fader - 0.5)
 
 
 def _check_stems(stems: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from engine.bundle import BundleError, SamplingFacts
 from engine.harmony_tables import HarmonyTables
 from engine.manifest import Manifest, read_manifest
 from export.codec import CodecCopy, CodecExport, copied_codec, load_codec
-from export.denoiser import denoiser_plan, load_denoiser
+from export.denoiser import denoiser_plan, distilled_guidance, load_denoiser
 from export.oobleck import load_oobleck
 from export.parity import ParityError
 from export.write import write_bundle
@@ -54,9 +54,10 @@ def export(options: argparse.Namespace) -> None:
     asked = {"steps": options.steps, "guidance_scale": options.guidance}
     given = {name: value for name, value in asked.items() if value is not None}
     network, training, payload = load_denoiser(options.denoiser)
-    distilled = training["config"].get("distillation", {}).get("guidance_scale", 1.0)
     sampling = dataclasses.replace(
-        source.sampling if source else SamplingFacts(), distilled_guidance_scale=distilled, **given
+        source.sampling if source else SamplingFacts(),
+        distilled_guidance_scale=distilled_guidance(training),
+        **given,
     )
     harmony = read_harmony(options.harmony) if options.harmony else source.harmony if source else None
     codec = find_codec(options, source)

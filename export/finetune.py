@@ -20,25 +20,28 @@ from engine.bundle import BundleError
 from engine.manifest import Manifest, read_manifest
 from engine.runtime import GraphError
 from export.codec import copied_codec
-from export.denoiser import denoiser_plan, load_denoiser
+from export.denoiser import denoiser_plan, distilled_guidance, load_denoiser
 from export.parity import ParityError
 from export.restore import denoiser_checkpoint
 from export.write import write_bundle
 from training.common.checkpoint import BEST, LAST, CheckpointError
 from training.common.configs import config_from_table, load_config
-from training.common.devices import start_processes
+from training.common.devices import Processes, start_processes
 from training.common.schedules import Budget
-from training.denoiser.config import DenoiserTraining
-from training.denoiser.harmony import DenoiserInTraining, HarmonyHeads
+from training.denoiser.config import DenoiserTraining, DistillationConfig
+from training.denoiser.data import Batch
 from training.denoiser.model import Denoiser, DenoiserConfig
+from training.denoiser.objective import training_tensors, v_errors
 from training.denoiser.songs import LatentsError, hours
+from training.denoiser.teacher import Teacher
 from training.denoiser.train import Material, load_material, train
-from training.denoiser.validation import measure, validation_batches
+from training.denoiser.validation import validation_batches
 from training.encode_songs import encode_songs
 from training.folders.__main__ import add_given_options, given_of, import_all
 from training.folders.importing import Given
 
 CONFIG = Path("configs/denoiser_finetune.toml")
+DISTIL_CONFIG = Path("configs/denoiser_distil_cpu.toml")
 SOURCE_FILE = "source.json"
 INTERRUPTED = 130
 
@@ -57,6 +60,7 @@ class FineTune:
         minutes: of training; None for the config's budget.
         given: what is known of all songs.
         workers: processes that encode.
+        distil_minutes: of distilling the guidance into what was learned; None to leave it in two passes.
     """
 
     bundle: Path
@@ -68,6 +72,7 @@ class FineTune:
     minutes: float | None = None
     given: Given = dataclasses.field(default_factory=Given)
     workers: int = 1
+    distil_minutes: float | None = None
 
 
 def fine_tune(asked: FineTune, say: Callable[[str], None]) -> None:
@@ -81,24 +86,45 @@ def fine_tune(asked: FineTune, say: Callable[[str], None]) -> None:
     if asked.out.exists():
         raise ValueError(f"{asked.out}: exists already; name another folder with --out, or remove this one")
     manifest = read_manifest(asked.bundle)
-    _check_undistilled(asked.bundle, manifest)
     weights = denoiser_checkpoint(asked.bundle)
     config = _config(asked, weights["config"]["model"])
+    distillation = _distillation(asked, manifest, config.model)
     _check_source(asked.work, manifest)
-    songs, latents, run = (asked.work / name for name in ("songs", "latents", "run"))
+    songs, latents, run, distilled = (asked.work / name for name in ("songs", "latents", "run", "distilled"))
     import_all(asked.songs, songs, asked.given, say)
     encode_songs(asked.bundle, songs, latents, asked.workers, say)
     material = load_material(latents)
     say(_material_line(material))
     processes = start_processes(config.run.device, config.run.threads)
     train(config, material, run, processes, weights["average"]["network"])
-    _export(asked, manifest, run, material, config, say)
+    learned = _learned(run)
+    losses = _losses_line(asked.bundle, manifest, learned, material, config)
+    say(losses)
+    if distillation is not None:
+        _distil(distillation, learned, material, distilled, processes)
+        learned = _learned(distilled)
+    _export(asked, manifest, learned, material, losses, say)
 
 
 def _config(asked: FineTune, model: dict[str, Any]) -> DenoiserTraining:
     config = load_config(asked.config, DenoiserTraining, asked.changes)
     config = dataclasses.replace(config, model=config_from_table(model, DenoiserConfig))
     return config if asked.minutes is None else dataclasses.replace(config, budget=Budget(minutes=asked.minutes))
+
+
+def _distillation(asked: FineTune, manifest: Manifest, model: DenoiserConfig) -> DenoiserTraining | None:
+    """Return how the bundle's guidance is distilled afterwards; None where that is not asked for."""
+    if asked.distil_minutes is None:
+        return None
+    scale = manifest.sampling.guidance_scale
+    if scale == 1.0:
+        raise ValueError(f"{asked.bundle}: is played without guidance, so there is none to distil; leave out --distil")
+    return dataclasses.replace(
+        load_config(DISTIL_CONFIG, DenoiserTraining),
+        model=model,
+        budget=Budget(minutes=asked.distil_minutes),
+        distillation=DistillationConfig(scale),
+    )
 
 
 def _check_source(work: Path, manifest: Manifest) -> None:
@@ -111,34 +137,32 @@ def _check_source(work: Path, manifest: Manifest) -> None:
         raise ValueError(f"{work}: was begun with another bundle; name another folder with --work, or remove this one")
 
 
-def _check_undistilled(bundle: Path, manifest: Manifest) -> None:
-    """Refuse a bundle whose weights hold guidance: songs themselves would teach it out of them again."""
-    scale = manifest.sampling.distilled_guidance_scale
-    if scale != 1.0:
-        raise ValueError(
-            f"{bundle}: guidance {scale:g} was distilled into it, and training on songs would undo that; go on from "
-            "the bundle that it was distilled from (its teacher), then distil the result"
-        )
-
-
 def _material_line(material: Material) -> str:
     length = f"{60.0 * hours(material.training):.0f} minutes"
     return f"{len(material.training)} songs to learn from, {length}; {len(material.held_out)} held out"
 
 
-def _export(
-    asked: FineTune,
-    manifest: Manifest,
-    run: Path,
-    material: Material,
-    config: DenoiserTraining,
-    say: Callable[[str], None],
-) -> None:
-    """Write the bundle: the weights with the best held-out loss, the last ones where no song was held out."""
+def _learned(run: Path) -> Path:
+    """Return the checkpoint with the best held-out loss; the last one where no song was held out."""
     best = run / BEST
-    network, training, payload = load_denoiser(best if best.is_file() else run / LAST)
+    return best if best.is_file() else run / LAST
+
+
+def _distil(config: DenoiserTraining, learned: Path, material: Material, out: Path, processes: Processes) -> None:
+    """Train a copy of what was `learned` to say in one pass what it says with guidance in two."""
+    assert config.distillation is not None
+    network, _, _ = load_denoiser(learned)
+    weights = network.state_dict()
+    teacher = Teacher(network.to(processes.device), config.distillation.guidance_scale, config.run.mixed_precision)
+    train(config, material, out, processes, weights, teacher)
+
+
+def _export(
+    asked: FineTune, manifest: Manifest, learned: Path, material: Material, losses: str, say: Callable[[str], None]
+) -> None:
+    """Write the bundle of the weights in `learned`."""
+    network, training, payload = load_denoiser(learned)
     mean, std = payload["latent_mean"].numpy(), payload["latent_std"].numpy()
-    losses = _losses_line(asked.bundle, network, material, config)
     told = {
         "denoiser": training,
         "fine_tuned": {
@@ -150,15 +174,17 @@ def _export(
         },
     }
     codec = copied_codec(asked.bundle, manifest)
-    write_bundle(asked.out, codec, denoiser_plan(network), mean, std, manifest.sampling, told, say, manifest.harmony)
-    say(losses)
+    sampling = dataclasses.replace(manifest.sampling, distilled_guidance_scale=distilled_guidance(training))
+    write_bundle(asked.out, codec, denoiser_plan(network), mean, std, sampling, told, say, manifest.harmony)
 
 
-def _losses_line(bundle: Path, network: Denoiser, material: Material, config: DenoiserTraining) -> str:
+def _losses_line(bundle: Path, manifest: Manifest, learned: Path, material: Material, config: DenoiserTraining) -> str:
     """Return in words what the held-out songs say of the training."""
     if not material.held_out:
         return "no song was held out, so nothing tells whether it learned more than this one by heart; listen"
-    before, after = (_held_out_loss(each, material, config) for each in (_denoiser_of(bundle), network))
+    batches = validation_batches(material.held_out, config.data, config.run.validation_batches)
+    before = held_out_loss(_denoiser_of(bundle), batches, manifest.sampling.distilled_guidance_scale)
+    after = held_out_loss(load_denoiser(learned)[0], batches)
     line = f"loss on the songs held out: {before:.4f} before, {after:.4f} after"
     return line if after < before else f"{line}: no better; give more songs, or fewer minutes"
 
@@ -170,10 +196,21 @@ def _denoiser_of(bundle: Path) -> Denoiser:
     return network
 
 
-def _held_out_loss(network: Denoiser, material: Material, config: DenoiserTraining) -> float:
-    batches = validation_batches(material.held_out, config.data, config.run.validation_batches)
-    both = DenoiserInTraining(network, HarmonyHeads(config.model)).eval()
-    return measure(both, batches, torch.device("cpu"), mixed=False).loss
+def held_out_loss(network: Denoiser, batches: Sequence[Batch], distilled_scale: float = 1.0) -> float:
+    """Return the mean squared error of v on held-out songs, without guidance.
+
+    Args:
+        network: the denoiser.
+        batches: of `training.denoiser.validation.validation_batches`.
+        distilled_scale: guidance that its weights hold; it is taken out, so that it does not count as an error.
+    """
+    unguided = Teacher(network.eval(), 1.0 / distilled_scale, mixed=False)
+    errors = []
+    for batch in batches:
+        tensors = training_tensors(batch, torch.device("cpu"))
+        v = unguided.guided(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
+        errors.append(v_errors(v, tensors))
+    return torch.cat(errors).mean().item()
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -183,6 +220,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--songs", type=Path, required=True, help="folder of your songs, a folder of stems each")
     parser.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
     parser.add_argument("--minutes", type=float, help="of training; else as the config says, an hour")
+    parser.add_argument("--distil", type=float, metavar="MINUTES", help="afterwards distil the guidance into it again")
     parser.add_argument("--work", type=Path, help="songs, latents and checkpoints on the way; else OUT.work")
     parser.add_argument("--config", type=Path, default=CONFIG, help="settings of the training")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as run.threads=4")
@@ -206,6 +244,7 @@ def main(words: Sequence[str] | None = None) -> int:
             options.minutes,
             given_of(options),
             options.workers,
+            options.distil,
         )
         fine_tune(asked, lambda line: print(line, flush=True))
     except (ValueError, OSError, LatentsError, BundleError, GraphError, ParityError, CheckpointError) as error:

@@ -17,7 +17,7 @@ from engine.sampler import Array
 from engine.schedule import alpha_bar_at, v_from
 from engine.span import WARM_UP_FRAMES
 from engine.timeline import Timeline
-from engine.wish import Kept, Wish
+from engine.wish import AROUSAL_MIDDLE, AROUSAL_WIDTH, FOCUS_MIDDLE, FOCUS_WIDTH, Kept, Wish
 from tests.harmony_support import melody, rule_tables
 
 TIMELINE = Timeline.constant(100)
@@ -248,13 +248,13 @@ def test_only_wanted_stems_come_back_and_when_all_is_kept_nothing_runs() -> None
 def test_the_wish_reaches_the_denoiser() -> None:
     model = LinearModel()
     chords = (ChordSpan(0, 1, Chord.parse("Am")),)
-    wish = Wish("funk", Key.parse("A minor"), arousal=0.75, chords=chords, steps=1, guidance_scale=2.0)
+    wish = Wish("funk", Key.parse("A minor"), arousal=0.5, chords=chords, steps=1, guidance_scale=2.0)
     accompany(model, stepped(1, 40 * 2048), TIMELINE, wish)
     told, untold = model.told[0]
     assert told[LAYOUT.key.start + 21].all()
     assert told[LAYOUT.chord.flag, 0] == 1.0
     assert told[LAYOUT.chord.flag, 39] == 0.0
-    np.testing.assert_array_equal(told[LAYOUT.attention.whole, 5], np.array([0.75, 0.25, 1.0], np.float32))
+    np.testing.assert_array_equal(told[LAYOUT.attention.whole, 5], np.array([AROUSAL_MIDDLE, 0.25, 1.0], np.float32))
     assert model.styles[0][0].argmax() == 3
     assert not model.styles[0][1].any()
     assert not untold[LAYOUT.key.whole].any()
@@ -398,3 +398,45 @@ def test_a_kept_stem_of_another_length_is_refused() -> None:
 def test_impossible_wishes_are_refused(make: Callable[[], object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def soft_model() -> LinearModel:
+    """Return one whose manifest says by how much its stems are raised."""
+    return LinearModel(sampling=SamplingFacts(4, 2.0, 64, 32, 16, stem_gains_db={"drums": 6.0, "bass": -3.0}))
+
+
+def test_what_is_made_gets_its_stems_gain_once_and_what_is_kept_stays_to_the_bit() -> None:
+    vocal = 0.1 * stepped(1, 40 * 2048)
+    plain, raised = (accompany(model, vocal, TIMELINE, PLAIN) for model in (LinearModel(), soft_model()))
+    np.testing.assert_allclose(raised["drums"], plain["drums"] * 10 ** (6 / 20), rtol=1e-5)
+    np.testing.assert_allclose(raised["bass"], plain["bass"] * 10 ** (-3 / 20), rtol=1e-5)
+    np.testing.assert_array_equal(raised["other"], plain["other"])
+    again = accompany(soft_model(), vocal, TIMELINE, PLAIN, Kept(raised, regenerate=("bass",)))
+    np.testing.assert_array_equal(again["drums"], raised["drums"])
+    np.testing.assert_allclose(again["bass"], raised["bass"], atol=1e-5)
+
+
+def test_a_part_made_anew_goes_on_from_its_stem_as_it_was_made_not_as_it_was_raised() -> None:
+    vocal = 0.1 * stepped(1, 40 * 2048)
+    model = soft_model()
+    first = accompany(model, vocal, TIMELINE, PLAIN)
+    model.told.clear()
+    accompany(model, vocal, TIMELINE, PLAIN, Kept(first, 20 * 2048, 30 * 2048, ("drums",)))
+    known = model.told[0][0, LAYOUT.known.start : LAYOUT.known.start + 64]
+    made = encode(model, accompany(LinearModel(), vocal, TIMELINE, PLAIN)["drums"]).latents
+    expected = (made - model.latent_mean[:, None]) / model.latent_std[:, None]
+    np.testing.assert_allclose(known[:, :20], expected[:, :20], atol=1e-4)
+    assert not known[:, 20:30].any()
+
+
+def test_a_faders_way_is_wide_around_what_songs_have_and_without_one_the_vocals_curve_stays() -> None:
+    vocal = np.random.default_rng(0).uniform(0, 1, (2, 9)).astype(np.float32)
+    np.testing.assert_array_equal(Wish().curves(vocal), vocal)
+    low, middle, high = (Wish(arousal=place).curves(vocal) for place in (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(middle[0], AROUSAL_MIDDLE)
+    np.testing.assert_allclose(high[0] - low[0], AROUSAL_WIDTH)
+    for curves in (low, middle, high):
+        np.testing.assert_array_equal(curves[1], vocal[1])
+    steady = Wish(focus=1.0).curves(vocal)
+    np.testing.assert_allclose(steady[1], FOCUS_MIDDLE + FOCUS_WIDTH / 2)
+    np.testing.assert_array_equal(steady[0], vocal[0])

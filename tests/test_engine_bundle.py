@@ -166,6 +166,9 @@ def test_one_changed_byte_is_noticed(folder: Path, name: str) -> None:
         (lambda facts: facts["codec"].pop("kind"), "kind"),
         (lambda facts: facts["sampling"].update(steps_a_second=3), "steps_a_second"),
         (lambda facts: facts["sampling"].update(window_frames=1022), "window_frames 1022"),
+        (lambda facts: facts["sampling"].update(stem_gains_db={"flute": 1.0}), "flute"),
+        (lambda facts: facts["sampling"].update(stem_gains_db={"drums": 40.0}), "40.0 dB"),
+        (lambda facts: facts["sampling"].update(stem_gains_db={"drums": float("nan")}), "nan dB"),
         (lambda facts: facts["files"].pop("denoiser.onnx"), "denoiser.onnx"),
     ],
 )

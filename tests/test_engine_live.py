@@ -15,6 +15,7 @@ from engine.features import LOOKAHEAD_SAMPLES
 from engine.geometry import ACCOMPANIMENT_CHANNELS, LATENT_CHANNELS, LATENT_HOP_SAMPLES, STEMS
 from engine.harmony import NO_CHORD, Chord
 from engine.listener import Listener
+from engine.mixer import made_up
 from engine.song_memory import PAGE_FRAMES, SongMemory
 from engine.stem_decoder import (
     LATE_SAMPLES,
@@ -272,7 +273,8 @@ def joined(pieces: list[Piece]) -> Array:
 
 def whole(latents: Array) -> Array:
     frames = latents.shape[1]
-    return decode(factory_model(), raw(factory_model(), latents), frames * LATENT_HOP_SAMPLES)
+    sound = decode(factory_model(), raw(factory_model(), latents), frames * LATENT_HOP_SAMPLES)
+    return made_up(sound, factory_model().sampling.stem_gains_db)
 
 
 def test_pieces_from_the_songs_start_are_the_whole_song() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.conditions import chord_conditions, position_conditions, timeline_conditions
 from engine.harmony import Chord, ChordSpan
-from engine.mixer import GainCurve, apply_gain, gain_from_db, mix
+from engine.mixer import GainCurve, apply_gain, gain_from_db, made_up, mix
 from engine.noise import latent_noise
 from engine.timeline import Timeline
 
@@ -109,3 +109,22 @@ def test_mixing_sums_and_changes_no_part() -> None:
         mix([parts[0], parts[1][:, :4]])
     with pytest.raises(ValueError, match="at least one"):
         mix([])
+
+
+def test_make_up_gain_is_the_same_in_any_blocks_and_bends_what_would_leave_the_range() -> None:
+    audio = np.random.default_rng(0).normal(0, 0.3, (3, 2, 999)).astype(np.float32)
+    gains = {"drums": 8.0, "other": -2.0}
+    whole = made_up(audio, gains)
+    parts = [made_up(part, gains) for part in np.split(audio, (1, 100, 613), axis=2)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=2), whole)
+    np.testing.assert_array_equal(whole[1], audio[1])
+    plain = audio[0] * gain_from_db(8.0)
+    low = np.abs(plain) < 0.7
+    np.testing.assert_allclose(whole[0][low], plain[low], rtol=1e-5)
+    assert np.abs(plain).max() > 1.5
+    assert np.abs(whole[0]).max() < 1.0
+    order = np.argsort(plain, axis=None)
+    assert (np.diff(whole[0].ravel()[order]) >= 0).all(), "no fold, no step"
+    np.testing.assert_array_equal(made_up(audio, {}), audio)
+    quiet = 0.1 * audio[1:2]
+    np.testing.assert_allclose(made_up(quiet, {"bass": 3.0}, ("bass",)), quiet * 10**0.15, rtol=1e-5)

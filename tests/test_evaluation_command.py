@@ -11,6 +11,7 @@ import pytest
 from bridge.cli import main
 from bridge.evaluation.report import Section, Table
 from bridge.evaluation.songs import SongFacts
+from bridge.evaluation.sound_sets import log_mel_statistics
 from engine.manifest import SamplingFacts
 from tests.evaluation_support import follower, write_song
 
@@ -43,6 +44,7 @@ def songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(f"{COMMAND}._load", lambda *_: Model())
     for part in ("codec_section", "accompaniment"):
         monkeypatch.setattr(f"{EVALUATION}.{part}.reconstruction", lambda _: lambda audio: audio)
+    monkeypatch.setattr(f"{EVALUATION}.frechet.latent_vectors", lambda _: log_mel_statistics)
     monkeypatch.setattr(f"{EVALUATION}.accompaniment.band", lambda _: follower())
     return tmp_path / "songs"
 
@@ -86,6 +88,17 @@ def test_a_part_is_imported_when_it_is_asked_for(songs: Path, tmp_path: Path, mo
     assert evaluate(songs, "--parts", "seams", "--steps", 2, "--out", tmp_path / "docs") == 0
     assert told == [2]
     assert "## Seams" in (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_weights_that_the_user_has_reach_the_part_that_knows_them(
+    songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(songs, "--parts", "frechet", "--clap", tmp_path / "music.pt") == 2
+    assert "music.pt: no such file; fetch the weights of laion-clap" in capsys.readouterr().err
+    assert evaluate(songs, "--parts", "frechet", "--aesthetics", tmp_path / "checkpoint.pt") == 2
+    assert "checkpoint.pt: no such file; fetch the weights of audiobox_aesthetics" in capsys.readouterr().err
+    assert evaluate(songs, "--parts", "codec", "--clap", tmp_path / "music.pt") == 2
+    assert "belong to the part frechet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("parts", ["codec,taste", ","])

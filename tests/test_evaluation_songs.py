@@ -1,5 +1,6 @@
 """The evaluation of whole songs, with bands and codecs whose quality is known: each row can be met and missed."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bridge.evaluation.codec_section import codec_table
 from bridge.evaluation.measures import Measured, SongFigures, measure
 from bridge.evaluation.pictures import write_spectrograms
 from bridge.evaluation.real import loudness_lufs
-from bridge.evaluation.songs import Excerpt, find_songs, read_excerpt
+from bridge.evaluation.songs import Excerpt, find_songs, read_excerpt, read_facts
 from bridge.evaluation.summary import accompaniment_table, breakdown_table, voice_kind
 from bridge.evaluation.takes import Band
 from engine.geometry import SAMPLE_RATE_HZ, STEMS
@@ -96,6 +97,24 @@ def test_a_silent_band_has_neither_tempo_nor_figures(excerpts: tuple[Excerpt, Ex
     assert (found.tempo, found.tempo_or_octave, found.strokes_a_beat) == (0.0, 0.0, 0.0)
     assert found.chords < 0.1  # no chord is right only where the song has none, after its last
     assert np.isnan([found.other_on_chord, found.bass_on_chord, found.agreement_real]).all()
+
+
+def test_a_song_may_leave_style_key_and_chords_open(songs: Path, tmp_path: Path) -> None:
+    facts = json.loads((songs / "first" / "song.json").read_text()) | {"style": None, "key": None, "chords": []}
+    (tmp_path / "song.json").write_text(json.dumps(facts))
+    found = read_facts(tmp_path)
+    assert (found.style, found.key, found.chords) == (None, None, ())
+    (tmp_path / "song.json").write_text(json.dumps(facts | {"style": "polka"}))
+    with pytest.raises(UserError, match="style 'polka' is not known"):
+        read_facts(tmp_path)
+
+
+def test_what_a_song_does_not_tell_is_neither_met_nor_short(excerpts: tuple[Excerpt, Excerpt]) -> None:
+    first, second = (replace(one, facts=replace(one.facts, style=None, key=None, chords=())) for one in excerpts)
+    found = rows(compared(follower(), (first, second)))
+    for name in ("key", "harmony energy on the chord", "the same, the song's chords given"):
+        assert (found[name][1], found[name][-1]) == ("–", "")
+    assert found["tempo heard in the mix, octaves allowed"][-1] == "met"
 
 
 def test_the_figures_are_broken_down_by_style_tempo_and_voice(followed: SongFigures) -> None:

@@ -14,6 +14,7 @@ from export.denoiser import denoiser_plan, example_inputs, load_denoiser
 from export.graphs import GraphPlan, round_weights
 from export.parity import Parity, ParityError
 from export.write import write_bundle
+from tests.bundle_support import traced_once
 from tests.harmony_support import rule_tables
 from tests.synthetic_latents import write_songs
 from training.codec.decoder import Decoder, DecoderConfig
@@ -53,7 +54,8 @@ def written(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     facts = SamplingFacts(steps=6)
     plan = denoiser_plan(network)
     told = {"denoiser": training}
-    parities = write_bundle(out, small_codec(), plan, mean, std, facts, told, lambda _: None, rule_tables())
+    with traced_once():
+        parities = write_bundle(out, small_codec(), plan, mean, std, facts, told, lambda _: None, rule_tables())
     return out, parities
 
 

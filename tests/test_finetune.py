@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 import export.finetune as tuning
 from engine.bundle import Bundle, SamplingFacts
@@ -11,9 +13,16 @@ from engine.manifest import read_manifest
 from export.__main__ import main as export_main
 from export.codec import copied_codec
 from export.denoiser import load_denoiser
-from export.finetune import main
-from tests.bundle_support import TINY, write_tiny_bundle
+from export.finetune import held_out_loss, main
+from tests.bundle_support import TINY, traced_once, write_tiny_bundle
 from tests.folders_support import grid, stems_of, write_stems
+from tests.synthetic_latents import write_songs
+from training.common.configs import load_config
+from training.denoiser.config import DenoiserTraining
+from training.denoiser.model import Denoiser
+from training.denoiser.teacher import Teacher
+from training.denoiser.train import load_material
+from training.denoiser.validation import validation_batches
 
 GRAPHS = ("encoder.onnx", "decoder.onnx", "denoiser.onnx")
 
@@ -33,6 +42,17 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def with_sampling(bundle: Path, folder: Path, **sampling: float) -> Path:
+    """Write `bundle` with other facts on how it is sampled; return its folder."""
+    folder.mkdir()
+    for name in GRAPHS:
+        (folder / name).symlink_to(bundle / name)
+    facts = json.loads((bundle / "manifest.json").read_text())
+    facts["sampling"] |= sampling
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    return folder
+
+
 def words_of(bundle: Path, songs: Path, out: Path, *more: str) -> list[str]:
     paths = ["--bundle", str(bundle), "--songs", str(songs), "--out", str(out), "--config", str(TINY)]
     return [*paths, "--workers", "1", "--set", "budget.steps=12", "--set", "run.validate_every_steps=6", *more]
@@ -41,7 +61,8 @@ def words_of(bundle: Path, songs: Path, out: Path, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def tuned(bundle: Path, songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tuned") / "new"
-    assert main(words_of(bundle, songs, out)) == 0
+    with traced_once():
+        assert main(words_of(bundle, songs, out)) == 0
     return out
 
 
@@ -122,16 +143,60 @@ def test_what_cannot_be_gone_on_from_is_refused_before_any_work(
     assert "another bundle" in capsys.readouterr().err
     assert main(words_of(tmp_path, songs, tmp_path / "b")) == 2
     assert "manifest.json" in capsys.readouterr().err
-    distilled = tmp_path / "distilled"
-    distilled.mkdir()
-    for name in GRAPHS:
-        (distilled / name).symlink_to(bundle / name)
-    facts = json.loads((bundle / "manifest.json").read_text())
-    facts["sampling"] |= {"guidance_scale": 1.0, "distilled_guidance_scale": 2.0}
-    (distilled / "manifest.json").write_text(json.dumps(facts))
-    assert main(words_of(distilled, songs, tmp_path / "c")) == 2
-    assert "teacher" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["distilled"]
+    plain = with_sampling(bundle, tmp_path / "plain", guidance_scale=1.0)
+    assert main(words_of(plain, songs, tmp_path / "c", "--distil", "1")) == 2
+    assert "leave out --distil" in capsys.readouterr().err
+    assert main(words_of(bundle, songs, tmp_path / "d", "--distil", "0")) == 2
+    assert "must be above 0" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain"]
+
+
+def test_guidance_in_the_weights_is_taken_out_before_a_loss_is_told(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = load_config(TINY, DenoiserTraining)
+    plain = Denoiser(config.model)
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    write_songs(tmp_path, 4, 96)
+    batches = validation_batches(load_material(tmp_path).held_out, config.data, 2)
+
+    class Distilled(Denoiser):
+        """A denoiser that says in one pass what `plain` says with guidance 2 in two."""
+
+        def forward(self, x: Tensor, timestep: Tensor, conditions: Tensor, style: Tensor) -> Tensor:
+            return Teacher(plain, 2.0, mixed=False).guided(x, timestep, conditions, style)
+
+    distilled = Distilled(plain.config)
+    wanted = held_out_loss(plain, batches)
+    assert abs(held_out_loss(distilled, batches) - wanted) > 1e-3
+    assert held_out_loss(distilled, batches, distilled_scale=2.0) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_distilled_bundle_is_gone_on_from_and_its_guidance_costs_two_passes_again(
+    bundle: Path, songs: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distilled = with_sampling(bundle, tmp_path / "distilled", guidance_scale=2.0, distilled_guidance_scale=2.0)
+    written = Written()
+    monkeypatch.setattr(tuning, "write_bundle", written)
+    work = tuned.with_name("new.work")
+    assert main(words_of(distilled, songs, tmp_path / "a", "--work", str(work))) == 0
+    sampling = written.arguments[5]
+    assert sampling == SamplingFacts(steps=6, guidance_scale=2.0)
+
+
+def test_guidance_is_distilled_again_on_demand(
+    bundle: Path, songs: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Written()
+    monkeypatch.setattr(tuning, "write_bundle", written)
+    monkeypatch.setattr(tuning, "DISTIL_CONFIG", TINY)
+    work = tuned.with_name("new.work")
+    assert main(words_of(bundle, songs, tmp_path / "a", "--work", str(work), "--distil", "0.01")) == 0
+    sampling, told = written.arguments[5:7]
+    assert sampling == SamplingFacts(steps=6, guidance_scale=1.5, distilled_guidance_scale=1.5)
+    assert told["denoiser"]["config"]["distillation"] == {"guidance_scale": 1.5}
+    learned, again = (load_denoiser(work / run / "best.pt")[0].state_dict() for run in ("run", "distilled"))
+    assert any((learned[name] != again[name]).any() for name in learned)
 
 
 def test_export_takes_codec_harmony_and_sampling_from_a_bundle(

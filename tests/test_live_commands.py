@@ -478,13 +478,13 @@ def test_each_strip_is_its_own(room: Room, stem: str) -> None:
     assert [values for _, values in room.published[-4:]] == [(-6.0,), (1,), (1,), (0,)]
 
 
-def test_a_preset_brings_style_speed_and_gains(room: Room) -> None:
-    name = next(n for n in preset_files() if load_preset(n).style and load_preset(n).steps)
-    preset = load_preset(name)
+def test_a_preset_brings_style_and_gains(room: Room) -> None:
+    name = next(n for n in preset_files() if load_preset(n).style)
+    preset, before = load_preset(name), room.controls.wish
     assert room.send("preset/load", name) == ()
     wish = room.controls.wish
-    assert (wish.style, wish.steps, wish.seed) == (preset.style, preset.steps, 7)
-    assert wish.guidance_scale == (preset.guidance if preset.guidance is not None else 1.0)
+    assert (wish.style, wish.seed) == (preset.style, 7)
+    assert (wish.steps, wish.guidance_scale) == (preset.steps or before.steps, preset.guidance or 1.0)
     gains = [room.session.player.desk.channel(stem).gain_db for stem in STEMS]
     assert gains == [getattr(preset.gains_db, stem) for stem in STEMS]
     told = dict(room.published)
@@ -493,12 +493,16 @@ def test_a_preset_brings_style_speed_and_gains(room: Room) -> None:
     assert room.send("preset/list") == tuple(preset_files())
 
 
-def test_a_presets_steps_and_guidance_are_told(room: Room) -> None:
-    name = next(n for n in preset_files() if load_preset(n).steps)
-    room.send("preset/load", name)
+def test_a_presets_steps_and_guidance_are_taken_over_and_told(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "careful.toml").write_text('title = "Careful"\nsteps = 5\nguidance = 3.0\n', encoding="utf-8")
+    monkeypatch.setattr("presets.store.user_folder", lambda: tmp_path)
+    assert room.send("preset/load", "careful") == ()
     told, wish = dict(room.published), room.controls.wish
-    assert told[f"{PREFIX}/control/steps"] == (wish.steps,)
-    assert told[f"{PREFIX}/control/guidance"] == (wish.guidance_scale,)
+    assert (wish.steps, wish.guidance_scale) == (5, 3.0)
+    assert told[f"{PREFIX}/control/steps"] == (5,)
+    assert told[f"{PREFIX}/control/guidance"] == (3.0,)
 
 
 @pytest.mark.parametrize("name", ["nothing-like-it", "", "../../etc/passwd", "/etc/passwd.toml", "funk.toml"])

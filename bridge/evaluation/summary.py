@@ -173,7 +173,8 @@ def voice_kind(voice: str) -> str:
 
 def _line_row(line: Line, songs: Sequence[SongFigures]) -> Row:
     generated, real, *others = map(line.statistic, _columns(songs))
-    met = verdict(line.met(generated, real)) if line.wanted else ""
+    told = generated == generated  # not NaN: songs without chords or key have no figure of them
+    met = verdict(line.met(generated, real)) if line.wanted and told else ""
     return (line.name, *map(line.show, (generated, real, *others)), line.wanted, met)
 
 
@@ -195,7 +196,7 @@ def _given_row(songs: Sequence[SongFigures]) -> Row:
     _, *references = map(_mean("chords"), _columns(songs))
     given = mean([song.given.chords for song in songs])
     shown = (percent(given), *map(percent, references[:-1]), "–")
-    met = verdict(given >= LEAST_GIVEN_CHORDS)
+    met = verdict(given >= LEAST_GIVEN_CHORDS) if given == given else ""
     return ("the same, the song's chords given", *shown, percent(LEAST_GIVEN_CHORDS), met)
 
 

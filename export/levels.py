@@ -1,0 +1,182 @@
+"""How much softer a bundle plays than the songs it learned: `python -m export.levels --bundle B --songs DIR [--write]`.
+
+For each stem: the level of the real accompaniments, of the same ones through the codec alone, and of those generated
+to the same vocals, as rms of the parts that sound; the mean difference over songs is what the stem lacks. `--write`
+puts the gains into the bundle's manifest as `stem_gains_db`. Measure on validation songs: test songs stay unseen.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine import codec
+from engine.accompany import accompany
+from engine.bundle import Bundle, BundleError
+from engine.geometry import SAMPLE_RATE_HZ, STEMS
+from engine.manifest import MANIFEST_NAME, SamplingFacts, read_manifest
+from engine.runtime import GraphError
+from engine.spectra import Array
+from engine.timeline import Timeline
+from engine.wish import Wish
+from training.corpus.folder import SONG_FILE, VOCALS, is_finished
+from training.folders.audio import read_track
+
+BLOCK_SAMPLES = SAMPLE_RATE_HZ * 2 // 5
+SILENT_DB = -60.0
+LARGEST_GAIN_DB = 9.0
+LEAST_SONGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Levels of one stem of one song in dB of full scale; NaN where it does not sound.
+
+    Attributes:
+        real: the song's own.
+        coded: the same through encoder and decoder.
+        generated: made by the bundle, less the gain that the manifest has already.
+    """
+
+    real: float
+    coded: float
+    generated: float
+
+
+def active_rms_db(audio: Array) -> float:
+    """Return the rms of the parts of `audio` (2, samples) that sound, in dB of full scale; NaN if none does.
+
+    Parts are 0.4 s; those under -60 dB are left out.
+    """
+    blocks = audio.shape[1] // BLOCK_SAMPLES
+    cut = audio[:, : blocks * BLOCK_SAMPLES].reshape(2, blocks, BLOCK_SAMPLES)
+    powers = np.square(cut, dtype=np.float64).mean(axis=(0, 2))
+    sounding = powers[powers > 10.0 ** (SILENT_DB / 10.0)]
+    return float(10.0 * np.log10(sounding.mean())) if len(sounding) else float("nan")
+
+
+def song_levels(bundle: Bundle, folder: Path, seconds: float, seed: int) -> dict[str, Levels]:
+    """Return the levels of each stem over the first `seconds` of the song in `folder`.
+
+    Raises:
+        ValueError: song.json or a stem is missing or damaged.
+    """
+    facts = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
+    timeline = Timeline(facts["tempo_map"], facts["time_signatures"])
+    audio = {part: read_track(_file(folder, part))[:, : int(seconds * SAMPLE_RATE_HZ)] for part in (VOCALS, *STEMS)}
+    sampling = bundle.sampling
+    wish = Wish(facts["style"], steps=sampling.steps, guidance_scale=sampling.guidance_scale, seed=seed)
+    made = accompany(bundle, audio[VOCALS], timeline, wish)
+    return {stem: _levels(bundle, audio[stem], made[stem], sampling.stem_gains_db.get(stem, 0.0)) for stem in STEMS}
+
+
+def wanted_gains_db(songs: Sequence[Mapping[str, Levels]]) -> dict[str, float]:
+    """Return stem to the gain that gives stems the balance of the real ones, and their sum no more than the real level.
+
+    That is the mean difference of real and generated levels, all lowered alike where the sum would be louder: some
+    songs come out much louder than others. To half a decibel, -9 to 9 dB: more would be noise made loud.
+
+    Raises:
+        ValueError: a stem sounds in fewer than three songs.
+    """
+    gains = {stem: _lacking_db(stem, [levels[stem] for levels in songs]) for stem in STEMS}
+    excess_db = np.mean([_sum_db(levels, "generated", gains) - _sum_db(levels, "real", {}) for levels in songs])
+    balanced = {stem: gain_db - max(float(excess_db), 0.0) for stem, gain_db in gains.items()}
+    return {
+        stem: min(max(round(2.0 * gain_db) / 2.0, -LARGEST_GAIN_DB), LARGEST_GAIN_DB)
+        for stem, gain_db in balanced.items()
+    }
+
+
+def _lacking_db(stem: str, levels: Sequence[Levels]) -> float:
+    lacking = np.array([level.real - level.generated for level in levels])
+    lacking = lacking[np.isfinite(lacking)]
+    if len(lacking) < LEAST_SONGS:
+        raise ValueError(f"{stem} sounds in {len(lacking)} songs; give at least {LEAST_SONGS} in which it does")
+    return float(lacking.mean())
+
+
+def _sum_db(levels: Mapping[str, Levels], kind: str, gains_db: Mapping[str, float]) -> float:
+    """Return the level of a song's stems together."""
+    each = [getattr(level, kind) + gains_db.get(stem, 0.0) for stem, level in levels.items()]
+    return float(10.0 * np.log10(np.nansum(10.0 ** (np.array(each) / 10.0)) + 1e-12))
+
+
+def write_gains(bundle: Path, gains_db: Mapping[str, float]) -> None:
+    """Put the gains into the manifest of the bundle in the folder `bundle`; all else in it stays.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        ValueError: a gain is out of range.
+    """
+    manifest = read_manifest(bundle)
+    sampling = dataclasses.replace(manifest.sampling, stem_gains_db=dict(gains_db))
+    path = bundle / MANIFEST_NAME
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts["sampling"] = {name: getattr(sampling, name) for name in SamplingFacts.__slots__}
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def report(songs: Sequence[Mapping[str, Levels]]) -> Iterator[str]:
+    """Yield the table's lines: mean levels in dB of full scale over songs in which the stem sounds."""
+    yield f"{'stem':<8}{'real':>8}{'coded':>8}{'generated':>11}   dB of full scale, {len(songs)} songs"
+    for stem in STEMS:
+        real, coded, generated = np.nanmean([dataclasses.astuple(levels[stem]) for levels in songs], axis=0)
+        yield f"{stem:<8}{real:>8.1f}{coded:>8.1f}{generated:>11.1f}"
+
+
+def _levels(bundle: Bundle, real: Array, made: Array, gain_db: float) -> Levels:
+    latents = codec.encode(bundle, real).latents[None]
+    coded = codec.decode(bundle, latents, real.shape[1])[0]
+    return Levels(active_rms_db(real), active_rms_db(coded), active_rms_db(made) - gain_db)
+
+
+def _file(folder: Path, part: str) -> Path:
+    path = next((folder / f"{part}{end}" for end in (".flac", ".wav") if (folder / f"{part}{end}").is_file()), None)
+    if path is None:
+        raise ValueError(f"{folder}: has no {part}.flac or {part}.wav; see docs/contracts.md for a song folder")
+    return path
+
+
+def _folders(songs: Path, split: str, count: int) -> list[Path]:
+    """Return up to `count` song folders of `split`, spread over their sorted names."""
+    finished = [path for path in sorted(songs.iterdir()) if is_finished(path) and path.name[0] != "."]
+    found = [path for path in finished if json.loads((path / SONG_FILE).read_text(encoding="utf-8"))["split"] == split]
+    places = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
+    return [found[place] for place in places]
+
+
+def main() -> int:
+    """Measure, print and, if asked, write; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m export.levels", description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--songs", type=Path, required=True, help="folder that holds song folders (docs/contracts.md)")
+    parser.add_argument("--split", default="validation", help="which songs (default: validation)")
+    parser.add_argument("--count", type=int, default=8, help="how many of them (default: 8)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how much of each (default: 20)")
+    parser.add_argument("--write", action="store_true", help="write the gains into the bundle's manifest")
+    options = parser.parse_args()
+    try:
+        bundle = Bundle.load(options.bundle)
+        folders = _folders(options.songs, options.split, options.count)
+        songs = [song_levels(bundle, folder, options.seconds, seed) for seed, folder in enumerate(folders)]
+        gains_db = wanted_gains_db(songs)
+        if options.write:
+            write_gains(options.bundle, gains_db)
+    except (OSError, KeyError, ValueError, BundleError, GraphError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(report(songs)))
+    print(f"stem_gains_db: {json.dumps(gains_db)}" + (f", written to {options.bundle}" if options.write else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

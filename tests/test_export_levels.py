@@ -1,0 +1,67 @@
+"""What a bundle's stems lack in level: measured on parts that sound, and written where the engine reads it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.manifest import MANIFEST_NAME, read_manifest
+from export.levels import BLOCK_SAMPLES, Levels, active_rms_db, report, wanted_gains_db, write_gains
+from tests.bundle_support import FACTORY
+
+NAN = float("nan")
+
+
+def song(drums: float, bass: float, other: float, real: float = -20.0) -> dict[str, Levels]:
+    made = {"drums": drums, "bass": bass, "other": other}
+    return {stem: Levels(real, real - 1.0, level) for stem, level in made.items()}
+
+
+def test_the_level_is_that_of_the_parts_that_sound() -> None:
+    tone = np.full((2, 3 * BLOCK_SAMPLES), 0.1, np.float32)
+    assert active_rms_db(tone) == pytest.approx(-20.0, abs=1e-4)
+    assert active_rms_db(np.pad(tone, ((0, 0), (0, 5 * BLOCK_SAMPLES)))) == pytest.approx(-20.0, abs=1e-4)
+    assert np.isnan(active_rms_db(np.zeros((2, BLOCK_SAMPLES), np.float32)))
+
+
+def test_gains_are_the_mean_difference_over_the_songs_in_which_a_stem_sounds() -> None:
+    songs = [song(-27.0, -25.0, -20.0), song(-26.0, NAN, -20.0), song(-25.0, -23.0, -20.0), song(-26.0, -24.0, -20.0)]
+    assert wanted_gains_db(songs) == {"drums": 6.0, "bass": 4.0, "other": 0.0}
+    with pytest.raises(ValueError, match="bass sounds in 2 songs"):
+        wanted_gains_db(songs[:3])
+
+
+def test_where_some_songs_are_much_too_loud_all_stems_are_lowered_alike() -> None:
+    songs = [song(-26.0, -22.0, -10.0), song(-26.0, -22.0, -30.0), song(-26.0, -22.0, -20.0)]
+    gains = wanted_gains_db(songs)
+    assert gains["drums"] - gains["bass"] == gains["bass"] - gains["other"] + 2.0 == 4.0
+    assert gains["other"] < -0.5
+
+
+def test_noise_is_not_made_loud() -> None:
+    assert wanted_gains_db([song(-60.0, -20.0, -20.0)] * 3)["drums"] == 9.0
+
+
+def test_gains_are_written_and_all_else_in_the_manifest_stays(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(FACTORY, bundle)
+    write_gains(bundle, {"drums": 6.5, "other": -1.0})
+    assert read_manifest(bundle).sampling.stem_gains_db == {"drums": 6.5, "other": -1.0}
+    before, after = (json.loads((folder / MANIFEST_NAME).read_text()) for folder in (FACTORY, bundle))
+    for facts in (before, after):
+        facts["sampling"].pop("stem_gains_db", None)
+    assert after == before
+    with pytest.raises(ValueError, match="flute"):
+        write_gains(bundle, {"flute": 1.0})
+    assert {path.name for path in bundle.iterdir()} == {path.name for path in FACTORY.iterdir()}
+
+
+def test_the_report_has_a_line_a_stem() -> None:
+    lines = list(report([song(-26.0, -24.0, -20.0)] * 2))
+    assert [line.split() for line in lines[1:]] == [
+        ["drums", "-20.0", "-21.0", "-26.0"],
+        ["bass", "-20.0", "-21.0", "-24.0"],
+        ["other", "-20.0", "-21.0", "-20.0"],
+    ]
