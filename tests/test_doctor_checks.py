@@ -208,7 +208,7 @@ def options(*p95_seconds: float, threads: int = 1) -> list[LiveSettings]:
     [
         ((0.09, 0.05), Verdict.OK, f"safe: {WAYS[0]}, 1 thread, chunk 4 frames (186 ms)"),
         ((0.50, 0.05), Verdict.OK, f"safe: {WAYS[1]}"),
-        ((0.50, 0.40), Verdict.WARNING, f"safe: {WAYS[1]}, 1 thread, chunk 16"),
+        ((0.50, 0.40), Verdict.WARNING, f"safe: {WAYS[1]}, 1 thread, chunk 20"),
         ((9.00, 8.00), Verdict.BAD, "no way can be kept up; the nearest is 2 steps"),
     ],
 )

@@ -90,7 +90,7 @@ def options(*given: tuple[float, int | None]) -> list[LiveSettings]:
 
 
 def test_the_first_in_the_order_of_quality_that_can_be_kept_up_and_reacts_in_time_is_taken() -> None:
-    slow, good, quick = options((0.5, None), (0.1, None), (0.05, None))
+    slow, good, quick = options((0.5, None), (0.08, None), (0.04, None))
     asked: list[LiveSettings] = []
 
     def one_by_one() -> object:

@@ -240,7 +240,7 @@ def test_real_ports_through_jack_carry_clock_and_chords_and_come_back(jack: str)
     messages = ports.take()
     assert len(messages) >= 90
     calls, clock_state = clock.step(messages, clock.NEW_CLOCK, transport.beat_at)
-    assert clock_state.bpm == pytest.approx(150.0, rel=0.1)  # JACK loses ticks on a busy machine; test_midi_clock is exact
+    assert clock_state.bpm == pytest.approx(150.0, rel=0.1)  # a busy JACK loses ticks; test_midi_clock is exact
     calls, _ = chords.step(messages, system_clock.now(), chords.ChordState())
     assert [call.arguments["chord"] for call in calls] == ["Am"]
     daw.close()
