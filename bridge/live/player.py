@@ -117,8 +117,11 @@ class Player:
         return wanted - left
 
     def _stand_by(self) -> None:
-        """Let what sounds go on by itself, should the next call come too late."""
+        """Let what sounds go on by itself, should the next call come too late; what stands by already may do."""
         sounding, samples = self._sounding, STANDBY_SAMPLES
+        used = self._wanted_position - self._standby.position
+        if used < STANDBY_SAMPLES // 2 and self._standby.still_goes_on(self._wanted_position, sounding, self._gains):
+            return
         if sounding is not None:
             while samples and not sounding.source.roll.covers(*touched(sounding.voice(), samples)):
                 samples //= 2

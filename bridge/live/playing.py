@@ -73,6 +73,14 @@ class Standby:
     sounding: Sounding | None
     gains: Gains
 
+    def still_goes_on(self, position: int, sounding: Sounding | None, gains: Gains) -> bool:
+        """Return whether it, from the output's `position` on, is what goes on with `sounding` at `gains`."""
+        if self.sounding is None or sounding is None:
+            return self.sounding is sounding
+        ahead = self.sounding.after(position - self.position)
+        same_line = sounding.same_as(self.sounding.source) and sounding.step == ahead.step
+        return same_line and gains == self.gains and abs(sounding.next_content - ahead.next_content) < 0.5
+
     def quantum(self, ahead_samples: int, samples: int) -> Quantum:
         """Return `samples` of it, from `ahead_samples` after its start on."""
         voices = (self.sounding.voice(ahead_samples),) if self.sounding else ()
