@@ -137,8 +137,10 @@ class Player:
         """Go past what stood in for the player since the last quantum, as if it had been written."""
         stood_in_samples = self._out.stood_in_samples()
         samples, self._stood_in_samples = stood_in_samples - self._stood_in_samples, stood_in_samples
+        if samples <= 0:
+            return
         position = self._out.write_position()
-        if samples <= 0 or position != self._wanted_position + samples:
+        if position != self._wanted_position + samples:
             return
         quantum = self._standby.quantum(self._wanted_position - self._standby.position, samples)
         self._wanted_position = position
