@@ -302,7 +302,9 @@ class Generator:
             self._on_delivery(delivery)
 
     def step_backup(self) -> float:
-        """Decode one more piece of a backup if what there is lasts for less than a bar; for a thread of its own.
+        """Decode one more piece of a backup if what there is lasts for less than half a bar; for a thread of its own.
+
+        A backup lasts for a bar, and is decoded whole: sooner, nearly all of it would be thrown away for the next.
 
         Returns:
             The seconds until there may be more to do.
@@ -324,7 +326,7 @@ class Generator:
         if lane is None or not front.moving or job.lane is not lane:
             return True
         position = round(front.song_sample)
-        return lane.covered_until(position) - position < job.bar_samples
+        return lane.covered_until(position) - position < job.bar_samples // 2
 
     def _may_abandon(self, share: float) -> None:
         """Give up the chunk in the making if the user wants another and what is there lasts until that is made."""

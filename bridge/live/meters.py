@@ -26,10 +26,9 @@ class Meters:
 
     def take(self, stems: Array) -> None:
         """Take in (stems, 2, samples)."""
-        mix = stems.sum(axis=0)
-        tracks = [*stems, mix]
-        peaks = np.array([np.abs(track).max(initial=0.0) for track in tracks])
-        squares = np.array([float(np.vdot(track, track)) / max(track.size, 1) for track in tracks])
+        tracks = np.concatenate([stems, stems.sum(axis=0, keepdims=True)]).reshape(len(TRACKS), -1)
+        peaks = np.abs(tracks).max(axis=1, initial=0.0)
+        squares = np.einsum("ts,ts->t", tracks, tracks, dtype=np.float64) / max(tracks.shape[1], 1)
         with self._lock:
             for reader, (peak, square, count) in self._readers.items():
                 self._readers[reader] = (np.maximum(peak, peaks), square + squares, count + 1)

@@ -38,11 +38,12 @@ from engine.geometry import AUDIO_CHANNELS, SAMPLE_RATE_HZ, STEMS
 Array = NDArray[np.float32]
 
 QUANTUM_SAMPLES = 512
-LEAST_SAMPLES = 128  # less room than that can wait
+LEAST_SAMPLES = 128  # a quantum may carry a fade
+WORTHWHILE_SAMPLES = 384  # less room than that, or than half of the ring, can wait
 STANDBY_SAMPLES = 8_820  # 0.2 s: how long the player may be held up without being missed
 LOOSE_SAMPLES = 40.0  # under a millisecond: a jitter that nobody hears is left alone, so sound is copied to the bit
-TIGHT_SAMPLES = 2.0
-JUMP_SAMPLES = 0.05 * SAMPLE_RATE_HZ
+TIGHT_SAMPLES = 10.0  # sound servers interpolate their time in slanted pieces: nearer than that is not worth a resampling
+JUMP_SAMPLES = 0.02 * SAMPLE_RATE_HZ  # about where one stroke becomes two; by speed it would last for many seconds
 MAX_DRIFT = 0.003
 DRIFT_SECONDS = 0.25
 PITCH_TOLERANCE = 0.06  # about a semitone: beyond it bass and harmony pause until a chunk in the new tempo is there
@@ -96,6 +97,7 @@ class Player:
         self._wanted_position = 0
         self._standby = Standby(0, None, self._gains)
         self._stood_in_samples = 0
+        self._most_room = 0
 
     @property
     def front(self) -> Front:
@@ -109,12 +111,15 @@ class Player:
 
     def fill(self) -> int:
         """Write as many quanta as the output takes; return how many samples."""
-        left = wanted = self._out.writable_samples()
-        while (room := min(left, self._out.writable_samples())) >= LEAST_SAMPLES:
-            left -= self._write(min(room, QUANTUM_SAMPLES))
-        if left != wanted:
-            self._stand_by()
-        return wanted - left
+        wanted = self._out.writable_samples()
+        self._most_room = max(self._most_room, wanted)
+        if wanted < min(WORTHWHILE_SAMPLES, self._most_room // 2):
+            return 0
+        done = 0
+        while (room := min(wanted - done, self._out.writable_samples())) >= LEAST_SAMPLES:
+            done += self._write(min(room, QUANTUM_SAMPLES))
+        self._stand_by()
+        return done
 
     def _stand_by(self) -> None:
         """Let what sounds go on by itself, should the next call come too late; what stands by already may do."""
@@ -213,7 +218,7 @@ class Player:
             self._next = float(round(self._next))
         if not self._correcting:
             return 1.0
-        return 1.0 + float(np.clip(error / (DRIFT_SECONDS * SAMPLE_RATE_HZ), -MAX_DRIFT, MAX_DRIFT))
+        return 1.0 + min(max(error / (DRIFT_SECONDS * SAMPLE_RATE_HZ), -MAX_DRIFT), MAX_DRIFT)
 
     def _lost_time(self) -> bool:
         """Return whether the output played silence of its own since the last quantum."""
@@ -223,8 +228,10 @@ class Player:
         self._key, self._next, self._correcting, self._joining = key, float(round(place)), False, fade_samples
 
     def _until_border(self, view: HostView, room: int, step: float) -> int:
-        """Return how many samples may be written until the loop's end or a gate's border."""
+        """Return how many samples may be written until the loop's end, a gate's border or a new roll's entry."""
         borders = [self.desk.border_after(self._next)]
+        if (lane := self._lanes.get(self._key)) is not None:
+            borders += [roll.enter_sample for roll in lane.rolls if roll.enter_sample >= self._next + 1.0]
         if view.loop is not None and self._next < view.loop.end_sample - early(view.loop):
             borders.append(round(view.loop.end_sample - early(view.loop)))
         distances = [round((border - self._next) / step) for border in borders if border is not None]
@@ -330,6 +337,6 @@ class Player:
         return roll.start_sample, roll.audio()
 
     def _count_clipping(self, mix: Array) -> None:
-        if np.abs(mix).max(initial=0.0) > 1.0:
+        if max(mix.max(initial=0.0), -mix.min(initial=0.0)) > 1.0:
             self.clipped_samples += int((np.abs(mix) > 1.0).any(axis=0).sum())
             np.clip(mix, -1.0, 1.0, out=mix)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
-import numpy as np
-
 from bridge.live.lane import LaneKey, Roll
 from bridge.live.mixing_desk import GATE_RAMP_SAMPLES
 from bridge.live.quantum import Gains, Quantum, Voice, touched
@@ -115,10 +113,12 @@ class Sounding:
 
 def moved(gains: Gains, wanted: Gains, samples: int) -> Gains:
     """Return `gains` on their way to `wanted`, no faster than a gate opens, however short a quantum is."""
-    most = samples / GATE_RAMP_SAMPLES
+    if gains == wanted:
+        return gains
+    share = samples / GATE_RAMP_SAMPLES
+    most = [share * max(gain, to, 1.0) for gain, to in zip(gains, wanted, strict=True)]
     return tuple(
-        gain + float(np.clip(to - gain, -most * max(gain, to, 1.0), most * max(gain, to, 1.0)))
-        for gain, to in zip(gains, wanted, strict=True)
+        gain + min(max(to - gain, -step), step) for gain, to, step in zip(gains, wanted, most, strict=True)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -50,13 +51,16 @@ def read(audio: Array, first_sample: int, start: float, step: float, samples: in
         return audio[..., offset : offset + samples]
     positions = start - first_sample + step * np.arange(samples)
     base = np.floor(positions).astype(np.int64)
-    phase = (positions - base) * _PHASES
+    windows = sliding_window_view(audio, TAPS, axis=-1)[..., base - MARGIN_SAMPLES + 1, :]
+    return np.einsum("...nt,nt->...n", windows, _weights((positions - base) * _PHASES))
+
+
+def _weights(phase: NDArray[np.float64]) -> Array:
+    """Return (samples, taps) weights at places between two samples, `phase` in steps of the table."""
     low = phase.astype(np.int64)
     part = (phase - low).astype(np.float32)[:, None]
     table = _sinc_table()
-    weights = table[low] * (1.0 - part) + table[low + 1] * part
-    taps = audio[..., base[:, None] + np.arange(1 - MARGIN_SAMPLES, MARGIN_SAMPLES + 1)]
-    return np.einsum("...nt,nt->...n", taps, weights).astype(np.float32)
+    return table[low] * (1.0 - part) + table[low + 1] * part
 
 
 @cache

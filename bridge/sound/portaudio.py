@@ -107,6 +107,7 @@ class _Card:
         self._ring = self._rtmixer.RingBuffer(settings.channels * _BYTES_A_SAMPLE, buffer=self._memory)
         with precedence_for_new_threads():
             self._stream = self._opened(settings, device.index)
+        self._counters = self._stream._state.stats
         self._lock = threading.Lock()
         self._time_lock = threading.Lock()
         self._closed = False
@@ -153,47 +154,54 @@ class _Card:
     def _using(self) -> Iterator[None]:
         """Hold the stream, so that nobody closes it meanwhile, and turn PortAudio's complaints into ours."""
         with self._lock:
-            if self._closed:
-                raise SoundError(f"{self.name}: the device was closed; it is opened again when it is back")
+            self._check_open()
             try:
                 yield
             except (self._sounddevice.PortAudioError, RuntimeError) as error:
                 raise SoundError(f"{self.name}: {_plain(error)}; check the device and its cable") from error
 
+    def _check_open(self) -> None:
+        """Refuse to go on without the stream; what only reads the callback's counters needs no more than this."""
+        if self._closed:
+            raise SoundError(f"{self.name}: the device was closed; it is opened again when it is back")
+
     def blocks(self) -> int:
-        with self._using():
-            return int(self._stream._state.stats.blocks)
+        with self._lock:
+            self._check_open()
+            return int(self._counters.blocks)
 
     def xruns(self) -> int:
-        with self._using():
-            stats = self._stream._state.stats
-            return int(stats.output_underflows + stats.input_overflows)
+        with self._lock:
+            self._check_open()
+            return int(self._counters.output_underflows + self._counters.input_overflows)
 
     def active(self) -> bool:
         with self._using():
             return bool(self._stream.active)
 
     def armed(self) -> bool:
-        with self._using():
-            return self._action is not None and self._action in self._stream.actions
+        with self._lock:
+            self._check_open()
+            return self._action is not None and self._goes_on(self._action)
 
     def arm(self) -> None:
         with self._using():
             self._action = self._play_or_record()
 
     def armed_blocks(self) -> int:
-        with self._using():
+        with self._lock:
+            self._check_open()
             return int(self._action.stats.blocks) if self._action is not None else 0
 
     def fill(self) -> int:
-        with self._using():
+        with self._lock:
+            self._check_open()
             return int(self._ring.read_available)
 
     def clock_offset(self, clock: Clock) -> float:
         # A lock of its own: the driver may hang in here, and who writes and asks must go on.
         with self._time_lock:
-            if self._closed:
-                raise SoundError(f"{self.name}: the device was closed; it is opened again when it is back")
+            self._check_open()
             before_seconds = clock.now()
             try:
                 stream_seconds = float(self._stream.time)
@@ -205,15 +213,15 @@ class _Card:
         with self._using():
             if self._probe is not None:
                 return
-            block = int(self._stream._state.stats.blocks)
+            block = int(self._counters.blocks)
             self._probe = self._start_probe_action()
             # A block that began meanwhile may or may not have taken the probe along: then its number is unknown.
-            self._probe_block = block if self._stream._state.stats.blocks == block else -1
+            self._probe_block = block if self._counters.blocks == block else -1
             self._probe_offset_seconds, self._probe_sent_seconds = offset_seconds, now_seconds
 
     def finish_probe(self, now_seconds: float) -> Stamp | None:
         with self._using():
-            if self._probe is None or self._probe in self._stream.actions:
+            if self._probe is None or self._goes_on(self._probe):
                 return None
             probe, self._probe = self._probe, None
             if self._probe_block < 0:
@@ -222,6 +230,10 @@ class _Card:
             if self._impossible(seconds, now_seconds):
                 seconds = self._guessed_seconds(now_seconds)
             return Stamp(self._probe_block * self.block_samples, seconds)
+
+    def _goes_on(self, action: Any) -> bool:
+        """Return whether the callback still has `action`; what has ended is looked for only where there is some."""
+        return action in (self._stream.actions if self._stream._result_q.read_available else self._stream._actions)
 
     def close(self) -> None:
         with _port_lock:
