@@ -55,6 +55,7 @@ from benchmarks.live_watch import HeldUp, Watch, tempo_jump_midi
 from bridge.evaluation.provenance import provenance
 from bridge.live.playing import Level
 from bridge.osc.contract import PREFIX
+from bridge.sound.output import DEVICE_LATENCY_SECONDS
 from bridge.transport.view import HostView
 from engine.band import Band
 from engine.geometry import SAMPLE_RATE_HZ
@@ -261,7 +262,7 @@ def line(soak: Soak, probe: Probe) -> str:
     )
 
 
-def run(minutes: float, disturbed: bool, busy_cores: int, device: str) -> SoakResult:
+def run(minutes: float, disturbed: bool, busy_cores: int, device: str, device_latency_seconds: float) -> SoakResult:
     """Play for so long and return what came of it; an interrupt ends it early."""
     watch, bands = Watch(), list[HeldUp]()
 
@@ -274,7 +275,8 @@ def run(minutes: float, disturbed: bool, busy_cores: int, device: str) -> SoakRe
         name = stack.enter_context(sound_device(device))
         for _ in range(busy_cores):  # before the server measures what it can do, as a DAW would
             stack.enter_context(start_busy())
-        server = Watched(serve_options(name, take="soak"), say, watch.delivered, watch.played, held_up)
+        options = serve_options(name, take="soak", device_latency_seconds=device_latency_seconds)
+        server = Watched(options, say, watch.delivered, watch.played, held_up)
         watch.server = server
         server.open()
         stack.callback(server.close)
@@ -303,10 +305,13 @@ def main() -> int:
     parser.add_argument("--disturbed", action="store_true", help="have things go wrong, over and over")
     parser.add_argument("--busy-cores", type=int, default=1, help="programs that keep a core busy beside it")
     parser.add_argument("--device", choices=("pulse", "null"), default="pulse" if which("pulseaudio") else "null")
+    parser.add_argument(
+        "--device-latency", type=float, default=1e3 * DEVICE_LATENCY_SECONDS, help="as of backline serve, in ms"
+    )
     parser.add_argument("--output-json", type=Path, help="file that takes the figures")
     options = parser.parse_args()
     end_on_sigterm()
-    result = run(options.minutes, options.disturbed, options.busy_cores, options.device)
+    result = run(options.minutes, options.disturbed, options.busy_cores, options.device, options.device_latency / 1e3)
     say(f"\n{details(result)}\n\n{table(result)}\n\n{result.provenance}")
     if options.output_json is not None:
         options.output_json.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")

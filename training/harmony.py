@@ -110,15 +110,24 @@ def nearest_quality(chord: Chord) -> str:
 
 
 def state_of(chord: Chord, key: Key, states: Sequence[ChordState]) -> int:
-    """Return the number of the state that `chord` is, or is nearest to; -1 for no chord."""
+    """Return the number of the state that `chord` is, or is nearest to; -1 for no chord.
+
+    The nearest has most notes in common: a diminished triad that is no state counts as the seventh chord whose upper
+    three notes it is, not as a minor triad, whose fifth it lacks.
+    """
     if chord.root < 0:
         return -1
     degree = (chord.root - key.tonic) % PITCH_CLASSES
     state = ChordState(degree, nearest_quality(chord))
     if state in states:
         return states.index(state)
-    minor = (chord.root + 3) % PITCH_CLASSES in chord.pitch_classes
-    return states.index(ChordState(degree, "min" if minor else "maj"))
+    notes = {(note - key.tonic) % PITCH_CLASSES for note in chord.pitch_classes}
+
+    def likeness(number: int) -> tuple[float, bool]:
+        others = {*states[number].chord_in(0).pitch_classes}
+        return len(notes & others) / len(notes | others), states[number].degree == degree
+
+    return max(range(len(states)), key=likeness)
 
 
 def chosen_states(songs: Iterable[Song], richer: int) -> tuple[ChordState, ...]:

@@ -11,7 +11,7 @@ from bridge.doctor.finding import Figures, Finding, Request, Verdict
 from bridge.doctor.machine import usable_cores
 from bridge.doctor.model import STREAMING_CODEC
 from bridge.live.settings import WANTED_REACTION_SECONDS, LiveSettings, Way, choose, measured_options, ways_of
-from bridge.sound.output import RING_SECONDS
+from bridge.sound.output import DEVICE_LATENCY_SECONDS, RING_SECONDS
 from engine.bundle import Bundle, BundleError
 from engine.geometry import LATENT_RATE_HZ
 from engine.runtime import GraphError
@@ -19,7 +19,7 @@ from engine.window import Model
 
 NAME: Final = "speed"
 BUDGET_SECONDS: Final = 150.0  # in all; at least one way is measured on each provider
-USUAL_SOUNDING_SECONDS: Final = RING_SECONDS + 0.03
+USUAL_SOUNDING_SECONDS: Final = RING_SECONDS + DEVICE_LATENCY_SECONDS
 MOST_THREADS: Final = (4, 8)
 CPU: Final = "cpu"
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-GUARD_SECONDS = 0.03
-MAX_GUARD_SECONDS = 0.15
+GUARD_SECONDS = 0.05
+MAX_GUARD_SECONDS = 0.25
+GUARD_DECAY = 0.9993  # a chunk: half of it is left after a thousand, so that one in a thousand is late at most
 REMEMBERED = 400
 RECENT = 9
 KNOWN = 20
-FIRST_FACTOR = 1.5
+FIRST_FACTOR = 2.0
 SLOWER_YET = 1.1
-SLOWEST_SHARE = 0.98
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Pace:
         self._lead_seconds = None
         if in_time:
             self.on_time += 1
-            self._guard_seconds = max(GUARD_SECONDS, self._guard_seconds * 0.97)
+            self._guard_seconds = max(GUARD_SECONDS, self._guard_seconds * GUARD_DECAY)
         else:
             self.late += 1
             self._guard_seconds = min(MAX_GUARD_SECONDS, self._guard_seconds * 2.0)
@@ -68,14 +68,14 @@ class Pace:
 
     @property
     def lead_seconds(self) -> float:
-        """How long before it is needed a chunk is begun: near the slowest of late, at most twice the usual."""
+        """How long before it is needed a chunk is begun: a bit above the slowest of late, at most twice the usual."""
         if self._lead_seconds is None:
             self._lead_seconds = self._lead()
         return self._lead_seconds
 
     def _lead(self) -> float:
         usual = self.percentile(0.95)
-        slowest = self.percentile(SLOWEST_SHARE)
+        slowest = self.percentile(1.0)
         if len(self._seconds) < KNOWN:  # measured without a DAW beside it: it takes longer in earnest
             slowest = max(slowest, FIRST_FACTOR * self.first_guess_seconds)
         return min(SLOWER_YET * max(slowest, usual), 2.0 * usual) + self._guard_seconds

@@ -117,9 +117,7 @@ def moved(gains: Gains, wanted: Gains, samples: int) -> Gains:
         return gains
     share = samples / GATE_RAMP_SAMPLES
     most = [share * max(gain, to, 1.0) for gain, to in zip(gains, wanted, strict=True)]
-    return tuple(
-        gain + min(max(to - gain, -step), step) for gain, to, step in zip(gains, wanted, most, strict=True)
-    )
+    return tuple(gain + min(max(to - gain, -step), step) for gain, to, step in zip(gains, wanted, most, strict=True))
 
 
 def on_roll(view: HostView, roll: Roll, start: float, step: float, samples: int) -> tuple[float, float]:

@@ -41,7 +41,7 @@ from bridge.sound.device import DeviceOutput
 from bridge.sound.file import FileTee
 from bridge.sound.input import DeviceInput
 from bridge.sound.null import NullOutput
-from bridge.sound.output import BLOCK_SAMPLES, RING_SECONDS, SoundOut
+from bridge.sound.output import BLOCK_SAMPLES, DEVICE_LATENCY_SECONDS, RING_SECONDS, SoundOut
 from engine.band import Band
 from engine.bundle import Bundle, BundleError
 from engine.geometry import SAMPLE_RATE_HZ
@@ -54,7 +54,6 @@ HEARTBEAT_SECONDS = 1.0
 METER_SECONDS = 0.05
 INPUT_SECONDS = 0.005
 JOIN_SECONDS = 2.0
-DRIVER_SECONDS = 0.03
 NULL_DEVICE = "null"
 
 
@@ -79,6 +78,7 @@ class ServeOptions:
         take: whether to keep a take, and its name; None for the time's.
         block_samples: the card's block.
         ring_seconds: how much sound waits for the card.
+        device_latency_seconds: how much the driver is asked to hold.
         reaction_seconds: wanted time from a sung note to its first effect.
         steps: the user's choice; None for the measurement's.
         guidance: the same.
@@ -106,6 +106,7 @@ class ServeOptions:
     take: str | None = ""
     block_samples: int = BLOCK_SAMPLES
     ring_seconds: float = RING_SECONDS
+    device_latency_seconds: float = DEVICE_LATENCY_SECONDS
     reaction_seconds: float = WANTED_REACTION_SECONDS
     steps: int | None = None
     guidance: float | None = None
@@ -176,7 +177,7 @@ class Server:
                 models,
                 wanted_ways(options, models[0][1].sampling),
                 clock,
-                options.ring_seconds + DRIVER_SECONDS,
+                options.ring_seconds + options.device_latency_seconds,
                 options.chunk_frames,
                 lambda settings: self._tell(_in_words(settings)),
             ),
@@ -343,7 +344,13 @@ def make_output(options: ServeOptions, clock: Clock) -> SoundOut:
     if options.device == NULL_DEVICE:
         out = NullOutput(clock, options.block_samples, options.ring_seconds)
     else:
-        out = DeviceOutput(clock, options.device, options.block_samples, options.ring_seconds)
+        out = DeviceOutput(
+            clock,
+            options.device,
+            options.block_samples,
+            options.ring_seconds,
+            device_latency_seconds=options.device_latency_seconds,
+        )
     if options.output is not None:
         out = FileTee(out, options.output, clock, overwrite=options.overwrite)
     return out

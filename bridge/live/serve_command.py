@@ -19,7 +19,7 @@ from bridge.live.view import LiveView, TerminalView
 from bridge.midi.control_map import ControlMap, load_control_map
 from bridge.midi.listener import MidiRoles
 from bridge.osc.contract import DEFAULT_PORT
-from bridge.sound.output import BLOCK_SAMPLES, RING_SECONDS, LatencyTerms
+from bridge.sound.output import BLOCK_SAMPLES, DEVICE_LATENCY_SECONDS, RING_SECONDS, LatencyTerms
 from engine.geometry import SAMPLE_RATE_HZ
 from presets.store import load_preset
 
@@ -54,6 +54,14 @@ def serve(
     block: Annotated[int, typer.Option(min=16, max=8192, help="Samples of the sound card's block.")] = BLOCK_SAMPLES,
     ring: Annotated[float, typer.Option(min=10, max=1000, help="Sound that waits for the card, in ms.")] = 1e3
     * RING_SECONDS,
+    device_latency: Annotated[
+        float,
+        typer.Option(
+            min=5,
+            max=1000,
+            help="Sound that the driver is asked to hold, in ms: more for a machine that stands still at times.",
+        ),
+    ] = 1e3 * DEVICE_LATENCY_SECONDS,
     offset: Annotated[float, typer.Option(min=-1000, max=1000, help="Play that many ms later than the host.")] = 0.0,
     vocal_gain: Annotated[
         float, typer.Option(min=-40, max=40, help="Lift a quiet vocal for the band's ears, in dB.")
@@ -87,6 +95,7 @@ def serve(
         take=None if no_take else take,
         block_samples=block,
         ring_seconds=ring / 1e3,
+        device_latency_seconds=device_latency / 1e3,
         reaction_seconds=reaction / 1e3,
         steps=steps,
         guidance=guidance,

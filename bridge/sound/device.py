@@ -16,6 +16,7 @@ from bridge.sound.card import CardSettings, PlayingCard
 from bridge.sound.event_queue import EventQueue
 from bridge.sound.output import (
     BLOCK_SAMPLES,
+    DEVICE_LATENCY_SECONDS,
     RING_SECONDS,
     Audio,
     LatencyTerms,
@@ -31,7 +32,6 @@ from bridge.sound.playing import LOOK_SECONDS, START_SECONDS, OpenCard, Playing,
 from bridge.sound.portaudio import open_output
 from engine.geometry import SAMPLE_RATE_HZ
 
-DEVICE_LATENCY_SECONDS: Final = 0.02
 STILL_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 1.0
 _MOST_RESAMPLER_SECONDS: Final = 0.1
