@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -206,6 +206,15 @@ class Soak:
         return self.server.session.host.now_view(time.perf_counter(), builds=False)
 
 
+def minute_minima(sizes: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Return when each minute's smallest size was seen, and that size: what stays, without what comes and goes."""
+    minutes: dict[int, tuple[float, float]] = {}
+    for seconds, size in sizes:
+        minute = int(seconds // 60)
+        minutes[minute] = min(minutes.get(minute, (seconds, size)), (seconds, size), key=lambda each: each[1])
+    return [seconds for seconds, _ in minutes.values()], [size for _, size in minutes.values()]
+
+
 def result_of(soak: Soak, probe: Probe) -> SoakResult:
     """Return what came of a run."""
     soak.settle()
@@ -236,7 +245,7 @@ def result_of(soak: Soak, probe: Probe) -> SoakResult:
         heartbeats=dict(probe.states),
         vocal=asdict(server.session.vocal.stats),
         rss_mb=(sizes[0], sizes[int(np.searchsorted(times, min(SETTLED_SECONDS, passed))) - 1], sizes[-1]),
-        growth_mb_hour=slope_an_hour([at for at, _ in later], [size for _, size in later]),
+        growth_mb_hour=slope_an_hour(*minute_minima(later)),
         disturbances=tuple(soak.disturbances),
         sender_ends=tuple(soak.sender_ends),
         latency_ms={name: 1e3 * value for name, value in asdict(facts.latency).items()},

@@ -1,7 +1,8 @@
-"""Which threads go first when there are fewer processors than work."""
+"""Which threads go first when there are fewer processors than work, and memory that stays where it is."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -17,10 +18,25 @@ CARD_PRIORITY = 5
 """Real-time priority of the card's own threads where it may be had, as PulseAudio's and JACK's have; else niceness."""
 
 
+_MCL_CURRENT, _MCL_ONFAULT = 1, 4  # of <sys/mman.h>, Linux
+
+
 def take_precedence(niceness: int) -> None:
     """Ask for precedence for this thread, or give it up; without the right to, all stays as it is."""
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+def keep_in_memory() -> bool:
+    """Ask that what this process holds by now stays in memory once touched: reading it back from a disk is a stall.
+
+    Returns:
+        Whether it was granted; without the right to lock so much all stays as it is.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_ONFAULT) == 0)
+    except (OSError, AttributeError, TypeError):  # not on this system
+        return False
 
 
 @contextmanager

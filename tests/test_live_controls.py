@@ -177,15 +177,15 @@ def test_meters_tell_each_reader_peak_and_rms_since_it_asked_last() -> None:
 def test_the_lead_follows_what_was_measured() -> None:
     pace = Pace(0.2)
     assert pace.percentile(0.95) == pace.recent_seconds == 0.2
-    assert pace.lead_seconds == pytest.approx(SLOWER_YET * FIRST_FACTOR * 0.2 + GUARD_SECONDS)
+    assert pace.lead_seconds == pytest.approx(min(SLOWER_YET * FIRST_FACTOR, 2.0) * 0.2 + GUARD_SECONDS)
     for _ in range(30):
         pace.took(0.1)
     assert pace.recent_seconds == pytest.approx(0.1)
     assert pace.lead_seconds == pytest.approx(SLOWER_YET * 0.1 + GUARD_SECONDS)
+    pace.took(0.15)
+    assert pace.lead_seconds == pytest.approx(SLOWER_YET * 0.15 + GUARD_SECONDS), "the slowest of late counts"
     pace.took(0.5)
-    assert pace.lead_seconds == pytest.approx(SLOWER_YET * 0.1 + GUARD_SECONDS), "one slow chunk of many does not count"
-    pace.took(0.5)
-    assert pace.lead_seconds == pytest.approx(0.2 + GUARD_SECONDS), "some do, as twice the usual at most"
+    assert pace.lead_seconds == pytest.approx(0.2 + GUARD_SECONDS), "as twice the usual at most"
     for _ in range(9):
         pace.took(0.3)
     assert pace.recent_seconds == pytest.approx(0.3)
@@ -201,8 +201,12 @@ def test_a_late_chunk_makes_later_ones_begin_earlier_for_a_while() -> None:
     assert pace.lead_seconds == pytest.approx(before - GUARD_SECONDS + MAX_GUARD_SECONDS)
     for _ in range(1_000):
         pace.delivered(True)
+    left = 0.5 * MAX_GUARD_SECONDS
+    assert pace.lead_seconds == pytest.approx(before - GUARD_SECONDS + left, abs=0.01), "half is left after a thousand"
+    for _ in range(5_000):
+        pace.delivered(True)
     assert pace.lead_seconds == pytest.approx(before)
-    assert (pace.on_time, pace.late) == (1_000, 21)
+    assert (pace.on_time, pace.late) == (6_000, 21)
 
 
 def test_only_the_last_generations_count() -> None:

@@ -68,6 +68,7 @@ def test_an_address_in_brackets_may_come_without_a_port() -> None:
         (("--steps", "0"), "steps"),
         (("--preset", "no-such-preset"), "no-such-preset"),
         (("--ring", "5"), "ring"),
+        (("--device-latency", "1"), "device-latency"),
         (("--bundle", "no/such/folder"), "no/such/folder"),
     ],
 )

@@ -65,12 +65,16 @@ def test_rich_chords_go_to_the_nearest_quality(label: str, quality: str) -> None
     assert nearest_quality(Chord.parse(label)) == quality
 
 
-def test_chords_without_a_state_of_their_own_go_to_a_triad_on_their_root() -> None:
+def test_chords_without_a_state_of_their_own_go_to_the_state_with_most_notes_in_common() -> None:
     states = tuple(ChordState(degree, quality) for quality in ("maj", "min") for degree in range(12))
     key = Key.parse("D major")
     assert states[state_of(Chord.parse("Em7"), key, states)] == ChordState(2, "min")
     assert states[state_of(Chord.parse("A7"), key, states)] == ChordState(7, "maj")
-    assert states[state_of(Chord.parse("C#dim"), key, states)] == ChordState(11, "min")
+    assert states[state_of(Chord.parse("C#dim"), key, states)] == ChordState(11, "min"), "two of four, on its own root"
+    with_sevenths = (*states, ChordState(7, "7"))
+    assert with_sevenths[state_of(Chord.parse("C#dim"), key, with_sevenths)] == ChordState(7, "7"), (
+        "A7 without its root"
+    )
     assert state_of(NO_CHORD, key, states) == -1
 
 

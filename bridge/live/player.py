@@ -131,9 +131,9 @@ class Player:
             return
         if sounding is not None:
             while samples and not sounding.source.roll.covers(*touched(sounding.voice(), samples)):
-                samples //= 2
+                samples -= samples // 8 + 1
         self._standby = Standby(self._wanted_position, sounding, self._gains)
-        sound = np.zeros((AUDIO_CHANNELS, 0), np.float32)
+        sound = np.zeros((AUDIO_CHANNELS, samples), np.float32)
         if sounding is not None and samples:
             roll = sounding.source.roll
             stems = render(self._standby.quantum(0, samples), lambda _: (roll.start_sample, roll.audio()))
@@ -155,6 +155,8 @@ class Player:
         if self._sounding is not None:
             self._next += samples * self._sounding.step
             self._sounding = self._sounding.after(samples)
+        elif self._front.moving:
+            self._next += samples
         if self._front.moving:
             self._front = Front(self._key, self._next, True)
         self._done(quantum, start)

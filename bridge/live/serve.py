@@ -206,6 +206,7 @@ class Server:
         commands.publish_all()
         gc.collect()
         gc.freeze()  # what lives as long as the session is not looked through again
+        precedence.keep_in_memory()
         session.start()
         opened.callback(session.stop)
         self.service.start()
