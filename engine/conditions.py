@@ -19,7 +19,10 @@ from engine.timeline import Timeline
 
 PITCH_CHANNELS = PITCH_CLASSES + 2
 CURVE_CHANNELS = 2
-TIMELINE_CHANNELS = 6
+BEAT_DIVISIONS = (1, 2, 3, 4)
+"""Of which the timeline gives the phase: beats, eighths, triplets and sixteenths. A stroke is placed within a frame."""
+
+TIMELINE_CHANNELS = 2 * len(BEAT_DIVISIONS) + 4
 REFERENCE_BPM = 100.0
 REFERENCE_METRE_BEATS = 4.0
 REFERENCE_SONG_SECONDS = 60.0
@@ -184,14 +187,16 @@ def vocal_conditions(
 
 
 def timeline_conditions(timeline: Timeline, start_frame: int, frames: int) -> Array:
-    """Return the group `timeline` at the first samples of `frames` frames from `start_frame`."""
+    """Return the group `timeline` at the first samples of `frames` frames from `start_frame`.
+
+    Its rows: sines, then cosines, of the phases of `BEAT_DIVISIONS` and of the bar; log tempo; metre.
+    """
     beats = timeline.beats_at_frames(start_frame, frames)
-    beat_angle = 2.0 * np.pi * (beats % 1.0)
-    bar_angle = 2.0 * np.pi * (timeline.bars_at_beats(beats) % 1.0)
+    phases = [(beats * division) % 1.0 for division in BEAT_DIVISIONS]
+    angles = 2.0 * np.pi * np.stack([*phases, timeline.bars_at_beats(beats) % 1.0])
     tempo = np.log2(timeline.bpms_at_beats(beats) / REFERENCE_BPM)
     metre = timeline.beats_per_bar_at_beats(beats) / REFERENCE_METRE_BEATS
-    angles = (np.sin(beat_angle), np.cos(beat_angle), np.sin(bar_angle), np.cos(bar_angle))
-    return _flagged(np.stack([*angles, tempo, metre]))
+    return _flagged(np.concatenate([np.sin(angles), np.cos(angles), [tempo, metre]]))
 
 
 def chord_conditions(chords: Sequence[ChordSpan], timeline: Timeline, start_frame: int, frames: int) -> Array:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.conditions import timeline_conditions
+from engine.conditions import TIMELINE_CHANNELS, timeline_conditions
 from engine.geometry import LATENT_CHANNELS, STEMS
 from engine.styles import STYLES
 from engine.timeline import Timeline
@@ -42,12 +42,12 @@ def write_songs(directory: Path, count: int, frames: int, seed: int = 0) -> None
     """Write `count` songs of `frames` frames and their statistics; the last quarter is for validation."""
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    mixing = rng.standard_normal((len(STEMS), LATENT_CHANNELS, FACTORS + 6)) / np.sqrt(FACTORS)
+    mixing = rng.standard_normal((len(STEMS), LATENT_CHANNELS, FACTORS + TIMELINE_CHANNELS)) / np.sqrt(FACTORS)
     singing = rng.standard_normal((LATENT_CHANNELS, FACTORS)) / np.sqrt(FACTORS)
     for index in range(count):
         bpm = float(rng.integers(60, 180))
         factors = np.repeat(rng.standard_normal((FACTORS, -(-frames // 16))), 16, axis=1)[:, :frames]
-        vocal, grid = singing @ factors, timeline_conditions(Timeline.constant(bpm), 0, frames)[:6]
+        vocal, grid = singing @ factors, timeline_conditions(Timeline.constant(bpm), 0, frames)[:TIMELINE_CHANNELS]
         stems = mixing @ np.concatenate([3.0 * factors, 0.5 * grid])
         pitch = np.zeros((14, frames))
         pitch[index % 12] = pitch[12] = 1.0

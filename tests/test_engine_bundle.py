@@ -195,7 +195,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 def test_a_denoiser_with_other_conditions_is_refused_although_its_checksum_is_right(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "other", condition_channels=100)
-    with pytest.raises(BundleError, match="conditions has 100 channels, expected 338"):
+    with pytest.raises(BundleError, match="conditions has 100 channels, expected 344"):
         Bundle.load(folder)
 
 

@@ -30,16 +30,16 @@ def all_groups() -> c.Conditions:
 
 
 def test_the_layout_is_the_contracts() -> None:
-    assert c.CONDITION_CHANNELS == (64 + 1) + (14 + 1) + (6 + 1) + (24 + 1) + (24 + 1) + (2 + 1) + (2 + 1) + (192 + 3)
+    assert c.CONDITION_CHANNELS == (64 + 1) + (14 + 1) + (12 + 1) + (24 + 1) + (24 + 1) + (2 + 1) + (2 + 1) + (192 + 3)
     assert c.layout_as_dict() == {
         "vocal_latents": [0, 64, 1],
         "vocal_pitch": [65, 14, 1],
-        "timeline": [80, 6, 1],
-        "chord": [87, 24, 1],
-        "key": [112, 24, 1],
-        "attention": [137, 2, 1],
-        "position": [140, 2, 1],
-        "known": [143, 192, 3],
+        "timeline": [80, 12, 1],
+        "chord": [93, 24, 1],
+        "key": [118, 24, 1],
+        "attention": [143, 2, 1],
+        "position": [146, 2, 1],
+        "known": [149, 192, 3],
     }
 
 
@@ -86,12 +86,11 @@ def test_timeline_rows_at_known_places() -> None:
     samples_per_beat = 8 * LATENT_HOP_SAMPLES  # a tempo at which a beat is 8 frames
     timeline = Timeline.constant(60 * 44_100 / samples_per_beat, 3, 4, first_beat_sample=16 * LATENT_HOP_SAMPLES)
     rows = c.timeline_conditions(timeline, 0, 64)
-    sin_beat, cos_beat, sin_bar, cos_bar, tempo, metre, flag = rows
+    *angles, tempo, metre, flag = rows
     frames = np.arange(64)
-    np.testing.assert_allclose(sin_beat, np.sin(2 * np.pi * frames / 8), atol=1e-5)
-    np.testing.assert_allclose(cos_beat, np.cos(2 * np.pi * frames / 8), atol=1e-5)
-    np.testing.assert_allclose(sin_bar, np.sin(2 * np.pi * (frames - 16) / 24), atol=1e-5)
-    np.testing.assert_allclose(cos_bar, np.cos(2 * np.pi * (frames - 16) / 24), atol=1e-5)
+    phases = [frames * division / 8 for division in c.BEAT_DIVISIONS] + [(frames - 16) / 24]
+    np.testing.assert_allclose(angles[: len(phases)], np.sin(2 * np.pi * np.array(phases)), atol=2e-5)
+    np.testing.assert_allclose(angles[len(phases) :], np.cos(2 * np.pi * np.array(phases)), atol=2e-5)
     np.testing.assert_allclose(tempo, np.log2(161.4990234375 / 100), atol=1e-6)
     assert (metre == 0.75).all()
     assert (flag == 1.0).all()
