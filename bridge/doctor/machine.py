@@ -13,7 +13,7 @@ from typing import Final
 
 from bridge.clock import Clock, SystemClock
 from bridge.doctor.finding import Figures, Finding, Request, Verdict
-from bridge.sound.output import DEVICE_LATENCY_SECONDS, RING_SECONDS
+from bridge.sound.output import DEVICE_LATENCY_SECONDS, MOST_DEVICE_LATENCY_SECONDS, RING_SECONDS
 
 LEAST_PYTHON: Final = (3, 11)
 LEAST_MEMORY_BYTES: Final = 1_000_000_000
@@ -213,9 +213,10 @@ def judge_naps(late_seconds: list[float]) -> Finding:
     most, middle = max(late_seconds), sorted(late_seconds)[len(late_seconds) // 2]
     figures: Figures = {"median_seconds": middle, "most_seconds": most, "naps": len(late_seconds)}
     words = f"threads wake up {1e3 * middle:.1f} ms late, at most {1e3 * most:.1f} ms"
+    held_ms = 1e3 * min(max(DEVICE_LATENCY_SECONDS, 4 * most), MOST_DEVICE_LATENCY_SECONDS)
     remedy = (
         "close what else runs, plug in the power supply, allow precedence (see there); where it stays so, "
-        f"have the driver hold more: backline serve --device-latency {max(DEVICE_LATENCY_SECONDS, 4 * most) * 1e3:.0f}"
+        f"have the driver hold more: backline serve --device-latency {held_ms:.0f}"
     )
     if most > RING_SECONDS / 2:
         return Finding("timing", Verdict.BAD, f"{words}; the ring holds {1e3 * RING_SECONDS:.0f} ms", remedy, figures)

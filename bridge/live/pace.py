@@ -9,7 +9,7 @@ import numpy as np
 
 GUARD_SECONDS = 0.05
 MAX_GUARD_SECONDS = 0.25
-GUARD_DECAY = 0.9993  # a chunk: half of it is left after a thousand, so that one in a thousand is late at most
+GUARD_DECAY = 0.9993  # a chunk: half of it is left after a thousand, so that what was late once seldom is again
 REMEMBERED = 400
 RECENT = 9
 KNOWN = 20

@@ -42,9 +42,7 @@ LEAST_SAMPLES = 128  # a quantum may carry a fade
 WORTHWHILE_SAMPLES = 384  # less room than that, or than half of the ring, can wait
 STANDBY_SAMPLES = 8_820  # 0.2 s: how long the player may be held up without being missed
 LOOSE_SAMPLES = 40.0  # under a millisecond: a jitter that nobody hears is left alone, so sound is copied to the bit
-TIGHT_SAMPLES = (
-    10.0  # sound servers interpolate their time in slanted pieces: nearer than that is not worth a resampling
-)
+TIGHT_SAMPLES = 10.0  # sound servers interpolate their time in slanted pieces: nearer is not worth a resampling
 JUMP_SAMPLES = 0.02 * SAMPLE_RATE_HZ  # about where one stroke becomes two; by speed it would last for many seconds
 MAX_DRIFT = 0.003
 DRIFT_SECONDS = 0.25

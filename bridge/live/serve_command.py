@@ -19,7 +19,13 @@ from bridge.live.view import LiveView, TerminalView
 from bridge.midi.control_map import ControlMap, load_control_map
 from bridge.midi.listener import MidiRoles
 from bridge.osc.contract import DEFAULT_PORT
-from bridge.sound.output import BLOCK_SAMPLES, DEVICE_LATENCY_SECONDS, RING_SECONDS, LatencyTerms
+from bridge.sound.output import (
+    BLOCK_SAMPLES,
+    DEVICE_LATENCY_SECONDS,
+    MOST_DEVICE_LATENCY_SECONDS,
+    RING_SECONDS,
+    LatencyTerms,
+)
 from engine.geometry import SAMPLE_RATE_HZ
 from presets.store import load_preset
 
@@ -58,7 +64,7 @@ def serve(
         float,
         typer.Option(
             min=5,
-            max=1000,
+            max=1e3 * MOST_DEVICE_LATENCY_SECONDS,
             help="Sound that the driver is asked to hold, in ms: more for a machine that stands still at times.",
         ),
     ] = 1e3 * DEVICE_LATENCY_SECONDS,

@@ -21,6 +21,7 @@ SoundState: TypeAlias = Literal["open", "lost", "null"]
 BLOCK_SAMPLES: Final = 256
 RING_SECONDS: Final = 0.05
 DEVICE_LATENCY_SECONDS: Final = 0.04  # of the driver; a machine that stands still for longer needs more
+MOST_DEVICE_LATENCY_SECONDS: Final = 1.0
 
 
 class SoundError(UserError):
