@@ -17,6 +17,9 @@ pytestmark = needs("oscsend", "oscsendfile", "oscdump")
 LINE = r"^[0-9a-f]{8}\.[0-9a-f]{8} "
 """What oscdump writes before each message: the time."""
 
+STEP = 0x028F5C29
+"""A hundredth of a second in the fraction of a timetag, as oscdump writes it and oscsendfile keeps it."""
+
 
 def oscsend(backline: Backline, address: str, types: str = "", *values: object, tcp: bool = False) -> None:
     """Send one message and wait until oscsend has ended."""
@@ -42,8 +45,7 @@ def listener() -> Iterator[tuple[Program, int]]:
 
 def send_lines(backline: Backline, file: Path, *messages: str) -> None:
     """Send messages, each with an argument, in oscdump's notation: from one socket, a hundredth of a second apart."""
-    step = 0x028F5C29
-    file.write_text("".join(f"e0000000.{index * step:08x} {text}\n" for index, text in enumerate(messages)))
+    file.write_text("".join(f"e0000000.{index * STEP:08x} {text}\n" for index, text in enumerate(messages)))
     with Program("oscsendfile", "127.0.0.1", str(backline.port), str(file)) as program:
         program.finish()
 
@@ -93,7 +95,7 @@ def test_oscsend_over_tcp(tmp_path: Path) -> None:
         assert wish.key is not None
         assert wish.key.name == "F# minor"
         file = tmp_path / "lines"
-        file.write_text("".join(f"e0000000.0000000{n} /backline/locate i {8 * n}\n" for n in range(3)))
+        file.write_text("".join(f"e0000000.{n * STEP:08x} /backline/locate i {8 * n}\n" for n in range(3)))
         url = f"osc.tcp://127.0.0.1:{backline.service.tcp_port}/"
         with Program("oscsendfile", url, str(file)) as program:  # several messages over one connection
             program.finish()
