@@ -1,42 +1,47 @@
-"""Which threads go first when there are fewer processors than work, and memory that stays where it is."""
+"""Which threads go first when there are fewer processors than work."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-SESSION, PLAYER, BACKUP, BOUNCE = -10, -15, 0, 10
-"""Niceness of a live session's threads. None of those that run all the time comes after other programs: a thread that
-holds Python's lock and has to wait for a processor keeps the player waiting as long. Nor do they push the DAW aside."""
-
-CARD_NICENESS = -15
-CARD_PRIORITY = 5
-"""Real-time priority of the card's own threads where it may be had, as PulseAudio's and JACK's have; else niceness."""
+from typing import NamedTuple
 
 
-_MCL_CURRENT, _MCL_ONFAULT = 1, 4  # of <sys/mman.h>, Linux
+class Precedence(NamedTuple):
+    """What a thread asks for.
 
-
-def take_precedence(niceness: int) -> None:
-    """Ask for precedence for this thread, or give it up; without the right to, all stays as it is."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-
-
-def keep_in_memory() -> bool:
-    """Ask that what this process holds by now stays in memory once touched: reading it back from a disk is a stall.
-
-    Returns:
-        Whether it was granted; without the right to lock so much all stays as it is.
+    Attributes:
+        niceness: as of `nice`: the lower the sooner.
+        priority: real-time priority, where it may be had; niceness else. None for threads that work for long.
     """
-    try:
-        return bool(ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_ONFAULT) == 0)
-    except (OSError, AttributeError, TypeError):  # not on this system
-        return False
+
+    niceness: int
+    priority: int | None = None
+
+
+CARD = Precedence(-15, 5)  # as PulseAudio's and JACK's have
+PLAYER = Precedence(-15, 3)
+OSC = Precedence(-10, 1)  # by niceness alone it waits behind the generator, for 5 to 12 ms in a hundredth of all cases
+SESSION = Precedence(-10)
+BACKUP = Precedence(0)
+BOUNCE = Precedence(10)
+"""None of those that run all the time comes after other programs: a thread that holds Python's lock and has to wait for
+a processor keeps the player waiting as long. Nor do those that work for long push the DAW aside."""
+
+
+def take_precedence(wanted: Precedence, thread: int | None = None) -> None:
+    """Ask for precedence for this thread or another native one; without the right to, all stays as it is."""
+    thread = threading.get_native_id() if thread is None else thread
+    if wanted.priority is not None:
+        with suppress(OSError, AttributeError):
+            parameters = os.sched_param(wanted.priority)
+            os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, parameters)
+            return
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, thread, wanted.niceness)
 
 
 @contextmanager
@@ -45,12 +50,7 @@ def precedence_for_new_threads() -> Iterator[None]:
     before = _native_threads()
     yield
     for thread in _native_threads() - before - {thread.native_id for thread in threading.enumerate()}:
-        try:
-            parameters = os.sched_param(CARD_PRIORITY)
-            os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, parameters)
-        except (OSError, AttributeError):
-            with suppress(OSError, AttributeError):
-                os.setpriority(os.PRIO_PROCESS, thread, CARD_NICENESS)
+        take_precedence(CARD, thread)
 
 
 def _native_threads() -> set[int]:

@@ -93,3 +93,14 @@ def test_a_fall_and_a_return_are_faded() -> None:
     rig = Rig(band=LevelBand)
     stalled(rig, 3.0, 9.0, 16.0)
     assert largest_step(rig.sound[sample(1.0) :]) <= 3 * LEVEL * STEADIEST
+
+
+def test_a_position_between_two_samples_is_no_reason_to_fall_back() -> None:
+    """Where clocks part the player reads between samples; a chunk that is there is entered all the same."""
+    rig = Rig(band=LevelBand)
+    rig.run(1.0)
+    for turn in range(1_200):
+        rig.player.offset_samples = 80.0 * np.sin(turn / 37.0)
+        rig.run(rig.clock.now() + 0.01)
+    assert any(voice.step != 1.0 for quantum, _ in rig.quanta for voice in quantum.voices)
+    assert rig.level_names() == ["fresh"]

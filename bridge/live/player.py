@@ -254,8 +254,8 @@ class Player:
         if lane is None:
             return None
         rolls = lane.rolls
-        for roll in reversed(rolls):
-            if roll.enter_sample <= start and self._covers(view, roll, start, step, samples):
+        for roll in reversed(rolls):  # entered at the nearest sample, as `_until_border` has it
+            if roll.enter_sample < start + 1.0 and self._covers(view, roll, start, step, samples):
                 fresh = start + samples * step <= roll.fresh_end_sample + 1
                 return Source(roll, 0.0, Level.FRESH if fresh else Level.BACKUP)
         shift = self._bar_samples(view, start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from bridge import precedence
+from bridge import memory, precedence
 from bridge.audio_files import file_sha256
 from bridge.bounce import factory_bundle
 from bridge.clock import Clock, SystemClock
@@ -168,6 +167,7 @@ class Server:
             PeerPolicy(options.listen, options.allow)
         except ValueError as error:
             raise UserError(str(error)) from error
+        memory.keep_large_blocks_apart()
         precedence.take_precedence(precedence.SESSION)  # threads begin with that of the one that starts them
         opened.enter_context(threadpool_limits(limits=1))  # numpy's own threads would spin beside the sound's
         folder = options.bundle or factory_bundle()
@@ -204,9 +204,7 @@ class Server:
         if options.waits:
             commands.close_gates()
         commands.publish_all()
-        gc.collect()
-        gc.freeze()  # what lives as long as the session is not looked through again
-        precedence.keep_in_memory()
+        memory.settle()
         session.start()
         opened.callback(session.stop)
         self.service.start()

@@ -165,7 +165,7 @@ class OscService:
 
     def _receive_loop(self) -> None:
         assert self._udp is not None
-        precedence.take_precedence(precedence.SESSION)
+        precedence.take_precedence(precedence.OSC)
         with selectors.DefaultSelector() as self._selector:
             self._selector.register(self._udp.socket, selectors.EVENT_READ, self._receive_datagrams)
             self._selector.register(self._wake_out, selectors.EVENT_READ, self._drain_wakes)

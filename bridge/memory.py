@@ -1,0 +1,26 @@
+"""Memory of a process that plays for a whole evening: what is freed goes back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from contextlib import suppress
+
+_LARGE_BYTES = 1 << 20
+_M_MMAP_THRESHOLD = -3  # of <malloc.h>, glibc
+
+
+def keep_large_blocks_apart() -> None:
+    """Have glibc map each block of a megabyte or more by itself, from now on, so that it is gone when it is freed.
+
+    Left alone, glibc raises that bound to 32 MB with the first large block that is freed. Chunks of sound, 3 MB each,
+    then share a heap with what lives long, which grows with every gap that nothing fits into.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def settle() -> None:
+    """Collect what the start left behind; what is there now lives on and is not looked through again."""
+    gc.collect()
+    gc.freeze()
