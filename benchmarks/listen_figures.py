@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.evaluation.metrics import chord_classes, energy_on_chord, estimated_key, grid_deviations_ms
+from bridge.evaluation.heard_chords import heard_chords, heard_key
+from bridge.evaluation.metrics import chord_classes, energy_on_chord, grid_deviations_ms
 from bridge.evaluation.onsets import HOP_SAMPLES, onset_seconds, onset_strength
 from bridge.evaluation.real import loudness_lufs
 from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ, STEMS
@@ -87,14 +88,15 @@ def take_figures(
     strokes = onset_seconds(stems["drums"])
     off_grid_ms = grid_deviations_ms(strokes, timeline, 3 if style in TRIPLET_STYLES else 4)
     energy = pitch_class_energy(stems["bass"] + stems["other"], peaks_only=True)
+    bass, other = (pitch_class_energy(stems[stem], peaks_only=True) for stem in ("bass", "other"))
     wanted = chord_classes(chords, timeline, energy.shape[1])
     patterns = drum_patterns(stems["drums"], timeline, bars)
     return TakeFigures(
         lufs={stem: loudness_lufs(stems[stem]) for stem in STEMS},
         strokes_a_bar=len(strokes) / bars,
         off_grid_ms=float(np.median(off_grid_ms)) if len(off_grid_ms) else float("nan"),
-        key=estimated_key(energy),
-        chords=heard_chords(energy, timeline, bars),
+        key=heard_key(heard_chords(bass, other, timeline)),
+        chords=bar_chords(energy, timeline, bars),
         on_chord=energy_on_chord(energy, wanted),
         width_db=width_db(stems["other"]),
         pattern=patterns.mean(axis=0),
@@ -102,7 +104,7 @@ def take_figures(
     )
 
 
-def heard_chords(energy: Energy, timeline: Timeline, bars: int) -> tuple[HeardChord, ...]:
+def bar_chords(energy: Energy, timeline: Timeline, bars: int) -> tuple[HeardChord, ...]:
     """Return the major or minor triad nearest to each bar's pitch classes, by the cosine between them.
 
     Args:

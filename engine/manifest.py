@@ -156,7 +156,7 @@ def write_manifest(
         "latent_mean": [float(value) for value in latent_mean],
         "latent_std": [float(value) for value in latent_std],
         "training": _plain(training or {}),
-        "files": {name: _file_facts(folder / name) for name in GRAPH_NAMES},
+        "files": {name: file_facts(folder / name) for name in GRAPH_NAMES},
         **({"harmony": harmony.to_dict()} if harmony else {}),
     }
     path = folder / MANIFEST_NAME
@@ -245,7 +245,7 @@ def _check_file(path: Path, sha256: str) -> None:
         raise BundleError(f"{path}: damaged (sha256 {found[:12]}..., expected {sha256[:12]}...); {remedy}")
 
 
-def _file_facts(path: Path) -> dict[str, str | int]:
+def file_facts(path: Path) -> dict[str, str | int]:
     """Return the checksum and size of the file at `path`."""
     if not path.is_file():
         raise BundleError(f"{path}: missing; export all of {', '.join(GRAPH_NAMES)} before the manifest")

@@ -68,7 +68,7 @@ def song_levels(bundle: Bundle, folder: Path, seconds: float, seed: int) -> dict
     """
     facts = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
     timeline = Timeline(facts["tempo_map"], facts["time_signatures"])
-    audio = {part: read_track(_file(folder, part))[:, : int(seconds * SAMPLE_RATE_HZ)] for part in (VOCALS, *STEMS)}
+    audio = {part: read_track(part_file(folder, part))[:, : int(seconds * SAMPLE_RATE_HZ)] for part in (VOCALS, *STEMS)}
     sampling = bundle.sampling
     wish = Wish(facts["style"], steps=sampling.steps, guidance_scale=sampling.guidance_scale, seed=seed)
     made = accompany(bundle, audio[VOCALS], timeline, wish)
@@ -138,14 +138,19 @@ def _levels(bundle: Bundle, real: Array, made: Array, gain_db: float) -> Levels:
     return Levels(active_rms_db(real), active_rms_db(coded), active_rms_db(made) - gain_db)
 
 
-def _file(folder: Path, part: str) -> Path:
+def part_file(folder: Path, part: str) -> Path:
+    """Return the audio file of `part` in a song folder.
+
+    Raises:
+        ValueError: there is none.
+    """
     path = next((folder / f"{part}{end}" for end in (".flac", ".wav") if (folder / f"{part}{end}").is_file()), None)
     if path is None:
         raise ValueError(f"{folder}: has no {part}.flac or {part}.wav; see docs/contracts.md for a song folder")
     return path
 
 
-def _folders(songs: Path, split: str, count: int) -> list[Path]:
+def song_folders(songs: Path, split: str, count: int) -> list[Path]:
     """Return up to `count` song folders of `split`, spread over their sorted names."""
     finished = [path for path in sorted(songs.iterdir()) if is_finished(path) and path.name[0] != "."]
     found = [path for path in finished if json.loads((path / SONG_FILE).read_text(encoding="utf-8"))["split"] == split]
@@ -165,7 +170,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         bundle = Bundle.load(options.bundle)
-        folders = _folders(options.songs, options.split, options.count)
+        folders = song_folders(options.songs, options.split, options.count)
         songs = [song_levels(bundle, folder, options.seconds, seed) for seed, folder in enumerate(folders)]
         gains_db = wanted_gains_db(songs)
         if options.write:

@@ -8,7 +8,7 @@ import soundfile
 from PIL import Image
 
 from benchmarks import listen
-from benchmarks.listen_figures import drum_patterns, heard_chords, likeness, most_alike, repeat, take_figures, width_db
+from benchmarks.listen_figures import bar_chords, drum_patterns, likeness, most_alike, repeat, take_figures, width_db
 from benchmarks.listen_page import HAND_START, Shown, chords_by_bar, speaks_of, takes_table, update_page
 from benchmarks.listen_picture import write_take_picture
 from benchmarks.vorbis import with_serial_number, write_vorbis
@@ -70,8 +70,8 @@ def test_a_take_of_known_chords_and_strokes_is_measured_as_such() -> None:
 
 def test_silence_is_no_chord_and_unclear_bars_are_marked() -> None:
     energy = pitch_class_energy(np.zeros((2, SAMPLES), np.float32))
-    assert [heard.name for heard in heard_chords(energy, TIMELINE, BARS)] == ["N"] * BARS
-    assert all(heard.name.endswith(" ?") for heard in heard_chords(np.ones_like(energy), TIMELINE, BARS))
+    assert [heard.name for heard in bar_chords(energy, TIMELINE, BARS)] == ["N"] * BARS
+    assert all(heard.name.endswith(" ?") for heard in bar_chords(np.ones_like(energy), TIMELINE, BARS))
 
 
 def test_drums_that_play_the_same_bar_again_repeat_and_others_do_not() -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bridge.evaluation.codec import Reconstruct
-from bridge.evaluation.heard_chords import heard_chords
-from bridge.evaluation.metrics import estimated_key
+from bridge.evaluation.heard_chords import heard_chords, heard_key
 from bridge.evaluation.mir_scores import chords_right, key_score
 from bridge.evaluation.songs import VOCALS, Excerpt
 from bridge.evaluation.takes import Band, Stems, fitted
@@ -104,20 +103,14 @@ def key_figures(play: Band, excerpt: Excerpt, likely: Key, wish: Wish) -> list[K
         likely: the key that the vocal has.
         wish: style and seed of all takes.
     """
-    unasked = heard_key(play(excerpt, wish))
+    unasked = heard_key(chords_of(play(excerpt, wish), excerpt.timeline))
     figures = []
     for above in KEYS_ABOVE:
         given = Key((likely.tonic + above) % PITCH_CLASSES, likely.minor)
-        heard = heard_key(play(excerpt, replace(wish, key=given)))
+        heard = heard_key(chords_of(play(excerpt, replace(wish, key=given)), excerpt.timeline))
         scores = key_score(given, heard), key_score(given, unasked)
         figures.append(KeyFigures(*scores, heard == given, unasked == given))
     return figures
-
-
-def heard_key(stems: Stems) -> Key:
-    """Return the key of bass and harmony."""
-    bass, other = (pitch_class_energy(stems[stem], peaks_only=True) for stem in ("bass", "other"))
-    return estimated_key(other, bass)
 
 
 def chords_of(stems: Stems, timeline: Timeline) -> Spans:

@@ -6,14 +6,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.evaluation.heard_chords import heard_chords
+from bridge.evaluation.heard_chords import heard_chords, heard_key
 from bridge.evaluation.heard_tempo import heard_bpm
 from bridge.evaluation.metrics import (
     Energy,
     chord_classes,
     chroma_agreement,
     energy_on_chord,
-    estimated_key,
     grid_deviations_ms,
 )
 from bridge.evaluation.mir_scores import chords_right, is_tempo, is_tempo_or_octave, key_score
@@ -131,7 +130,8 @@ def measure(stems: Stems, song: Measured) -> Figures:
     strokes = onset_seconds(stems["drums"])
     bpm = heard_bpm(mixed(stems))
     bass, other = _energy(stems["bass"]), _energy(stems["other"])
-    key = estimated_key(other, bass)
+    chords = heard_chords(bass, other, timeline)
+    key = heard_key(chords)
     return Figures(
         drum_ms=grid_deviations_ms(strokes, timeline, facts.subdivision),
         strokes_a_beat=len(strokes) / song.beats,
@@ -141,7 +141,7 @@ def measure(stems: Stems, song: Measured) -> Figures:
         key_weighted=key_score(facts.key, key) if facts.key else float("nan"),
         other_on_chord=energy_on_chord(other, song.chord),
         bass_on_chord=energy_on_chord(bass, song.chord),
-        chords=chords_right(facts.chords, heard_chords(bass, other, timeline)),
+        chords=chords_right(facts.chords, chords),
         agreement_real=chroma_agreement(bass + other, song.real, timeline),
         agreement_vocal=chroma_agreement(bass + other, song.vocal, timeline),
     )

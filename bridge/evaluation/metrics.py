@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ
-from engine.harmony import ChordSpan, Key
+from engine.harmony import ChordSpan
 from engine.spectra import Array
 from engine.timeline import Timeline
 
@@ -19,9 +19,6 @@ PITCH_CLASSES = 12
 AGREEMENT_BEATS = 2.0
 AUDIBLE_DB = -40.0
 
-# Temperley (2007), *Music and Probability*: how often each degree sounds in a passage of the Kostka-Payne corpus.
-_MAJOR_PROFILE = (0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400)
-_MINOR_PROFILE = (0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330)
 
 Energy = NDArray[np.float64]
 
@@ -121,18 +118,6 @@ def difference_db(first: Array, second: Array) -> float:
     return float(10 * np.log10(difference / max(power, 1e-20)))
 
 
-def estimated_key(energy: Energy, bass: Energy | None = None) -> Key:
-    """Return the key whose profile correlates best with the mean pitch classes (Krumhansl and Schmuckler's way).
-
-    Args:
-        energy: (12, frames) of the harmony, or of all that is pitched.
-        bass: (12, frames) of the bass, if it is apart; it then counts as much as the harmony, however soft it is.
-    """
-    mean = _mean_shares(energy) + (0.0 if bass is None else _mean_shares(bass))
-    profiles = [np.roll(profile, tonic) for profile in (_MAJOR_PROFILE, _MINOR_PROFILE) for tonic in range(12)]
-    return Key.from_index(int(np.argmax(_correlations(np.array(profiles).T, np.tile(mean[:, None], 24)))))
-
-
 def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
     """Test whether `first` is greater than `second`, pair by pair; pairs with a NaN are left out.
 
@@ -168,13 +153,6 @@ def window_shares(energy: Energy, windows: NDArray[np.int64]) -> Energy:
 
 def _audible(total: NDArray[np.float64]) -> NDArray[np.bool_]:
     return total > max(float(total.max(initial=0.0)) * 10 ** (AUDIBLE_DB / 10), 1e-12)
-
-
-def _mean_shares(energy: Energy) -> NDArray[np.float64]:
-    """Return (12,): the mean over the audible frames of each one's shares; zeros for silence."""
-    total = energy.sum(axis=0)
-    counted = _audible(total)
-    return (energy[:, counted] / total[counted]).mean(axis=1) if counted.any() else np.zeros(PITCH_CLASSES)
 
 
 def _correlations(first: Energy, second: Energy) -> NDArray[np.float64]:

@@ -1,0 +1,161 @@
+"""How softly a decoder's oscillators play each band: `python -m export.balance --bundle B --songs DIR [--write]`.
+
+The bank's amplitudes are learned compressed, and what is uncertain comes out as a mean of compressed values: far below
+the mean power, most of all for the bass. So vocals, bass and harmony of songs are sent through the codec, their power
+is compared band by band with the songs' own, and what each oscillator lacks is written into the height of its main
+lobe in the decoder's graph. Measure on train songs; run it once, after the codec's training.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from engine import codec
+from engine.bundle import Bundle, BundleError
+from engine.geometry import SAMPLE_RATE_HZ
+from engine.manifest import MANIFEST_NAME, file_facts
+from engine.runtime import GraphError
+from engine.spectra import Array
+from export.levels import part_file, song_folders
+from training.codec import bank
+from training.folders.audio import read_track
+
+DECODER_GRAPH = "decoder.onnx"
+LOBES = "decoder.lobes"
+PITCHED = ("vocals", "bass", "other")
+BAND_EDGES_HZ = np.geomspace(27.5, 5_000.0, 31)
+LARGEST_GAIN_DB = 18.0
+PASSES = 2  # the bank is not alone in its bands: what a gain brings is measured again
+_WELCH_SAMPLES = 16_384
+_SILENT_POWER = 1e-9
+
+Floats = NDArray[np.float64]
+
+
+def band_powers(audio: Array) -> Floats:
+    """Return the power of (2, samples) at 44.1 kHz in each band, summed over channels: (bands,)."""
+    from scipy.signal import welch
+
+    hertz, density = welch(audio, SAMPLE_RATE_HZ, nperseg=min(_WELCH_SAMPLES, audio.shape[1]))
+    band = np.searchsorted(BAND_EDGES_HZ, hertz, side="right") - 1
+    inside = (band >= 0) & (band < len(BAND_EDGES_HZ) - 1)
+    return np.bincount(band[inside], density.sum(axis=0)[inside], len(BAND_EDGES_HZ) - 1)
+
+
+def lacking_db(real: Sequence[Floats], coded: Sequence[Floats]) -> Floats:
+    """Return what the codec lacks in each band in dB: of mean powers, each signal relative to its own real power.
+
+    Raises:
+        ValueError: no signal sounds.
+    """
+    pairs = [(own / own.sum(), made / own.sum()) for own, made in zip(real, coded, strict=True) if own.sum() > 0]
+    if not pairs:
+        raise ValueError("none of these songs has vocals, bass or harmony that sound; name other songs")
+    wanted, found = np.mean(pairs, axis=0) + _SILENT_POWER
+    lacking: Floats = 10.0 * np.log10(wanted / found)
+    return np.convolve(np.pad(lacking, 1, "edge"), (0.25, 0.5, 0.25), "valid")
+
+
+def oscillator_gains_db(lacking: Floats) -> Floats:
+    """Return a band's lack at each oscillator: (OSCILLATORS,), no less than 0 dB."""
+    centres = np.sqrt(BAND_EDGES_HZ[1:] * BAND_EDGES_HZ[:-1])
+    return np.interp(np.log(bank.frequencies_hz()), np.log(centres), lacking)
+
+
+def scale_lobes(bundle: Path, gains_db: Floats) -> None:
+    """Make the oscillators of the bundle in the folder `bundle` louder by `gains_db` (OSCILLATORS,).
+
+    Raises:
+        BundleError: its decoder has no such bank.
+    """
+    path = bundle / DECODER_GRAPH
+    model = onnx.load(path)
+    held = next((weight for weight in model.graph.initializer if weight.name == LOBES), None)
+    if held is None or held.dims[0] != bank.OSCILLATORS:
+        raise BundleError(
+            f"{path}: has no bank of {bank.OSCILLATORS} oscillators; give a bundle of Backline's own codec"
+        )
+    lobes = numpy_helper.to_array(held)
+    scaled = (lobes * 10.0 ** (gains_db[:, None] / 20.0)).astype(lobes.dtype)
+    held.CopyFrom(numpy_helper.from_array(scaled, LOBES))
+    facts = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
+    partial = path.with_name(f".{path.name}.partial")
+    onnx.save(model, partial)
+    partial.replace(path)
+    facts["files"][DECODER_GRAPH] = file_facts(path)
+    (bundle / MANIFEST_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def powers(bundle: Bundle, folders: Sequence[Path], seconds: float) -> tuple[list[Floats], list[Floats]]:
+    """Return band powers of each pitched part of songs, as it is and through the codec."""
+    real, coded = [], []
+    for folder in folders:
+        for part in PITCHED:
+            audio = _middle(read_track(part_file(folder, part)), seconds)
+            decoded = codec.decode(bundle, codec.encode(bundle, audio).latents[None], audio.shape[1])[0]
+            real.append(band_powers(audio))
+            coded.append(band_powers(decoded))
+    return real, coded
+
+
+def _middle(audio: Array, seconds: float) -> Array:
+    """Return so much from the middle of (2, samples), where all that plays at all mostly does."""
+    samples = int(seconds * SAMPLE_RATE_HZ)
+    start = max(audio.shape[1] - samples, 0) // 2
+    return audio[:, start : start + samples]
+
+
+def balance(bundle: Path, songs: Path, split: str, count: int, seconds: float) -> tuple[Floats, list[Floats]]:
+    """Make the bank of the bundle in the folder `bundle` as loud as songs are.
+
+    Returns:
+        The gains (OSCILLATORS,) in dB, and what each band lacked before each pass and after the last.
+    """
+    folders, gains_db, lacks = song_folders(songs, split, count), np.zeros(bank.OSCILLATORS), list[Floats]()
+    for turn in range(PASSES + 1):
+        lacks.append(lacking_db(*powers(Bundle.load(bundle), folders, seconds)))
+        if turn < PASSES:
+            wanted_db = np.clip(gains_db + oscillator_gains_db(lacks[-1]), 0.0, LARGEST_GAIN_DB)
+            scale_lobes(bundle, wanted_db - gains_db)
+            gains_db = wanted_db
+    return gains_db, lacks
+
+
+def main() -> int:
+    """Measure, print and, if asked, write; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m export.balance", description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--songs", type=Path, required=True, help="folder that holds song folders (docs/contracts.md)")
+    parser.add_argument("--split", default="train", help="which songs (default: train)")
+    parser.add_argument("--count", type=int, default=24, help="how many of them (default: 24)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="how much of each (default: 15)")
+    parser.add_argument("--write", action="store_true", help="write the gains into the bundle's decoder")
+    options = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "bundle"
+            shutil.copytree(options.bundle, copy)
+            gains_db, lacks = balance(copy, options.songs, options.split, options.count, options.seconds)
+        if options.write:
+            scale_lobes(options.bundle, gains_db)
+    except (OSError, KeyError, ValueError, BundleError, GraphError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("   band Hz    lacks, dB: before and after each pass")
+    for low, high, *row in zip(BAND_EDGES_HZ, BAND_EDGES_HZ[1:], *lacks, strict=False):
+        print(f"{low:5.0f} to {high:5.0f}" + "".join(f"{value:8.1f}" for value in row))
+    print(f"oscillators: {gains_db.min():.1f} to {gains_db.max():.1f} dB" + (", written" if options.write else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
