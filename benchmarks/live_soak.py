@@ -206,13 +206,12 @@ class Soak:
         return self.server.session.host.now_view(time.perf_counter(), builds=False)
 
 
-def minute_minima(sizes: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Return when each minute's smallest size was seen, and that size: what stays, without what comes and goes."""
-    minutes: dict[int, tuple[float, float]] = {}
+def minute_means(sizes: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Return the middle of each minute and the mean size in it: what is kept of a pass comes and goes in half of one."""
+    minutes: dict[int, list[float]] = {}
     for seconds, size in sizes:
-        minute = int(seconds // 60)
-        minutes[minute] = min(minutes.get(minute, (seconds, size)), (seconds, size), key=lambda each: each[1])
-    return [seconds for seconds, _ in minutes.values()], [size for _, size in minutes.values()]
+        minutes.setdefault(int(seconds // 60), []).append(size)
+    return [60.0 * minute + 30.0 for minute in minutes], [float(np.mean(each)) for each in minutes.values()]
 
 
 def result_of(soak: Soak, probe: Probe) -> SoakResult:
@@ -221,7 +220,7 @@ def result_of(soak: Soak, probe: Probe) -> SoakResult:
     server, watch, passed = soak.server, soak.watch, soak.passed
     pace, facts = server.session.generator.pace, server.session.out.facts()
     times, sizes = zip(*soak.rss, strict=True)
-    later = [each for each in soak.rss if each[0] >= passed / 4]
+    growth, error = slope_an_hour(*minute_means([each for each in soak.rss if each[0] >= passed / 4]))
     pings = probe.seconds.get(f"{PREFIX}/ping", [])
     return SoakResult(
         provenance=provenance().line,
@@ -245,7 +244,9 @@ def result_of(soak: Soak, probe: Probe) -> SoakResult:
         heartbeats=dict(probe.states),
         vocal=asdict(server.session.vocal.stats),
         rss_mb=(sizes[0], sizes[int(np.searchsorted(times, min(SETTLED_SECONDS, passed))) - 1], sizes[-1]),
-        growth_mb_hour=slope_an_hour(*minute_minima(later)),
+        rss_minutes_mb=tuple(minute_means(soak.rss)[1]),
+        growth_mb_hour=growth,
+        growth_error_mb_hour=error,
         disturbances=tuple(soak.disturbances),
         sender_ends=tuple(soak.sender_ends),
         latency_ms={name: 1e3 * value for name, value in asdict(facts.latency).items()},

@@ -240,8 +240,9 @@ def quantiles_ms(seconds: Sequence[float], shares: Sequence[float] = (0.5, 0.95,
     return tuple(float(1e3 * value) for value in np.quantile(np.asarray(seconds), shares))
 
 
-def slope_an_hour(seconds: Sequence[float], values: Sequence[float]) -> float:
-    """Return how much `values` rise in an hour, by least squares; NaN of fewer than three."""
-    if len(seconds) < 3:
-        return float("nan")
-    return float(np.polyfit(np.asarray(seconds) / 3600.0, np.asarray(values), 1)[0])
+def slope_an_hour(seconds: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Return how much `values` rise in an hour, by least squares, and its standard error; NaN of fewer than four."""
+    if len(seconds) < 4:
+        return float("nan"), float("nan")
+    (slope, _), covariance = np.polyfit(np.asarray(seconds) / 3600.0, np.asarray(values), 1, cov=True)
+    return float(slope), float(np.sqrt(covariance[0, 0]))

@@ -88,7 +88,9 @@ def good_result() -> SoakResult:
             ("packets", "lost_packets", "late", "duplicate", "reordered", "jumps", "other_stream", "overflow", "bad"), 0
         ),
         rss_mb=(400.0, 450.0, 450.5),
+        rss_minutes_mb=(400.0, 450.0),
         growth_mb_hour=1.0,
+        growth_error_mb_hour=1.0,
         disturbances=(),
         sender_ends=(),
         latency_ms={"total_seconds": 80.0},
@@ -111,7 +113,7 @@ def test_a_good_run_has_no_fault_and_its_table_and_details_say_what_happened() -
     [
         ({"underruns": 1}, "1 underruns"),
         ({"late": 11}, "99.890% of chunks"),
-        ({"growth_mb_hour": 4.1}, "memory grows by 4.1 MB/h"),
+        ({"growth_mb_hour": 6.1}, "memory grows by +6.1 MB/h"),
         ({"level_seconds": {**level_seconds([], 0.0), "silence": 0.1}}, "0.10 s of silence"),
         ({"sender_ends": ("at 3 s: code 1",)}, "ended by itself: at 3 s"),
         ({"on_time": 0, "late": 0}, "no chunk was due"),
@@ -120,6 +122,10 @@ def test_a_good_run_has_no_fault_and_its_table_and_details_say_what_happened() -
 def test_each_floor_that_does_not_hold_is_a_fault(change: dict[str, object], words: str) -> None:
     (fault,) = live_soak_report.faults(replace(good_result(), **change))  # type: ignore[arg-type]
     assert words in fault
+
+
+def test_growth_within_its_error_is_none() -> None:
+    assert live_soak_report.faults(replace(good_result(), growth_mb_hour=19.0, growth_error_mb_hour=8.0)) == []
 
 
 def test_memory_is_not_judged_on_a_short_run() -> None:
@@ -168,8 +174,10 @@ def test_a_band_is_held_up_once_and_otherwise_the_same(monkeypatch: pytest.Monke
 def test_figures() -> None:
     assert quantiles_ms([0.001, 0.002, 0.003], (0.5, 1.0)) == pytest.approx((2.0, 3.0))
     assert all(math.isnan(value) for value in quantiles_ms([]))
-    assert slope_an_hour([0.0, 60.0, 120.0], [5.0, 6.0, 7.0]) == pytest.approx(60.0)
-    assert math.isnan(slope_an_hour([0.0, 1.0], [5.0, 6.0]))
+    assert slope_an_hour([0.0, 60.0, 120.0, 180.0], [5.0, 6.0, 7.0, 8.0]) == pytest.approx((60.0, 0.0), abs=1e-6)
+    slope, error = slope_an_hour([0.0, 60.0, 120.0, 180.0], [5.0, 6.5, 6.5, 8.0])
+    assert abs(slope - 60.0) < 2.0 * error < 30.0
+    assert math.isnan(slope_an_hour([0.0, 1.0, 2.0], [5.0, 6.0, 7.0])[0])
 
 
 def test_osc_floor_holds_for_each_command_and_for_all() -> None:
