@@ -207,7 +207,7 @@ class Soak:
 
 
 def minute_means(sizes: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Return the middle of each minute and the mean size in it: what is kept of a pass comes and goes in half of one."""
+    """Return the middle of each minute and the mean size in it: what is kept of a pass goes in half of one."""
     minutes: dict[int, list[float]] = {}
     for seconds, size in sizes:
         minutes.setdefault(int(seconds // 60), []).append(size)

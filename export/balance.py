@@ -48,7 +48,9 @@ def band_powers(audio: Array) -> Floats:
     hertz, density = welch(audio, SAMPLE_RATE_HZ, nperseg=min(_WELCH_SAMPLES, audio.shape[1]))
     band = np.searchsorted(BAND_EDGES_HZ, hertz, side="right") - 1
     inside = (band >= 0) & (band < len(BAND_EDGES_HZ) - 1)
-    return np.bincount(band[inside], density.sum(axis=0)[inside], len(BAND_EDGES_HZ) - 1)
+    sums = np.zeros(len(BAND_EDGES_HZ) - 1)
+    np.add.at(sums, band[inside], density.sum(axis=0)[inside])
+    return sums
 
 
 def lacking_db(real: Sequence[Floats], coded: Sequence[Floats]) -> Floats:

@@ -1,4 +1,8 @@
-"""A bundle's weights back in torch: `python -m export.restore BUNDLE --out runs/start.pt`, to train on from it."""
+"""A bundle's weights back in torch, to train on from it.
+
+`python -m export.restore BUNDLE --out runs/start.pt` gives the denoiser, for `training.denoiser --start-from`; with
+`--codec` a folder that `training.codec --stage partials` and `--stage sound` go on from.
+"""
 
 import argparse
 import sys
@@ -13,6 +17,11 @@ from torch import Tensor, nn
 
 from engine.bundle import BundleError
 from engine.manifest import read_manifest
+from export.codec import CHECKPOINT_KIND, DECODER_GRAPH, ENCODER_GRAPH
+from training.codec import features_stage, partials_stage, sound_stage
+from training.codec.config import CodecTrainingConfig
+from training.codec.decoder import Decoder
+from training.codec.encoder import Encoder
 from training.common.checkpoint import save_checkpoint
 from training.common.configs import config_from_table
 from training.denoiser.model import Denoiser, DenoiserConfig
@@ -77,18 +86,58 @@ def denoiser_checkpoint(bundle: Path) -> dict[str, Any]:
     }
 
 
+def codec_checkpoints(bundle: Path) -> dict[str, dict[str, Any]]:
+    """Return a bundle's codec as the checkpoints of its stages, by file name; what `export.balance` wrote is left out.
+
+    Raises:
+        BundleError: the bundle is damaged, or does not say how large its codec is.
+    """
+    told = read_manifest(bundle).training.get("codec", {})
+    if "config" not in told:
+        raise BundleError(f"{bundle}: its manifest has no training.codec.config; export it with this version")
+    config = config_from_table(told["config"], CodecTrainingConfig)
+    encoder, decoder = Encoder(config.encoder), Decoder(config.decoder)
+    restore_parameters(bundle / ENCODER_GRAPH, encoder, "encoder.")
+    restore_parameters(bundle / DECODER_GRAPH, decoder, "decoder.")
+    begun = {"step": 0, "elapsed": 0.0}
+    weights = {"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}
+    average = {"network": decoder.state_dict(), "updates": 0}
+    return {
+        features_stage.CHECKPOINT: {
+            "kind": "codec-features",
+            "model": {f"encoder.{name}": weight for name, weight in weights["encoder"].items()},
+            **begun,
+        },
+        partials_stage.CHECKPOINT: {"kind": "codec-partials", "head": decoder.partials.state_dict(), **begun},
+        sound_stage.CHECKPOINT: {
+            "kind": CHECKPOINT_KIND,
+            "config": told["config"],
+            **weights,
+            "average": average,
+            **begun,
+        },
+    }
+
+
 def main() -> int:
-    """Write a bundle's denoiser as a checkpoint; return the exit code."""
+    """Write a bundle's denoiser as a checkpoint, or its codec as several; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m export.restore", description=__doc__)
     parser.add_argument("bundle", type=Path, help="a bundle's folder")
-    parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
+    parser.add_argument("--out", type=Path, required=True, help="the checkpoint, or with --codec the folder, to write")
+    parser.add_argument("--codec", action="store_true", help="the codec instead of the denoiser")
     options = parser.parse_args()
     try:
-        save_checkpoint(options.out, denoiser_checkpoint(options.bundle))
+        if options.codec:
+            options.out.mkdir(parents=True, exist_ok=True)
+            for name, payload in codec_checkpoints(options.bundle).items():
+                save_checkpoint(options.out / name, payload)
+        else:
+            save_checkpoint(options.out, denoiser_checkpoint(options.bundle))
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.out}: start with python -m training.denoiser --start-from {options.out}")
+    further = f"codec ... run={options.out}" if options.codec else f"denoiser --start-from {options.out}"
+    print(f"{options.out}: go on with python -m training.{further}")
     return 0
 
 

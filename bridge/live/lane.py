@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.geometry import AUDIO_CHANNELS, LATENT_HOP_SAMPLES, STEMS
-from engine.stem_decoder import LATE_SAMPLES
+from engine.stem_decoder import LATE_SAMPLES, PIECE_FRAMES
 from engine.timeline import Timeline
 
 Array = NDArray[np.float32]
@@ -52,8 +52,9 @@ class Roll:
         self.first_frame = first_frame
         self.end_frame = end_frame
         self.start_sample = max(first_frame * LATENT_HOP_SAMPLES - LATE_SAMPLES, 0)
-        samples = (first_frame + frames) * LATENT_HOP_SAMPLES - LATE_SAMPLES - self.start_sample
-        self._audio = np.empty((len(STEMS), AUDIO_CHANNELS, max(samples, 0)), np.float32)
+        self._most_samples = max((first_frame + frames) * LATENT_HOP_SAMPLES - LATE_SAMPLES - self.start_sample, 0)
+        chunk_samples = (end_frame + PIECE_FRAMES - first_frame) * LATENT_HOP_SAMPLES
+        self._audio = _empty(min(chunk_samples, self._most_samples))
         self._filled = 0
 
     @property
@@ -72,8 +73,15 @@ class Roll:
         return self.start_sample + self._filled
 
     def append(self, audio: Array) -> None:
-        """Add (stems, 2, samples) at the end; what does not fit is left out."""
-        count = min(audio.shape[2], self._audio.shape[2] - self._filled)
+        """Add (stems, 2, samples) at the end; what does not fit is left out.
+
+        Room for the backup, ten times the chunk's, is made when it is decoded: that of most rolls never is.
+        """
+        count = min(audio.shape[2], self._most_samples - self._filled)
+        if self._filled + count > self._audio.shape[2]:
+            whole = _empty(self._most_samples)
+            whole[:, :, : self._filled] = self.audio()
+            self._audio = whole
         self._audio[:, :, self._filled : self._filled + count] = audio[:, :, :count]
         self._filled += count
 
@@ -83,7 +91,12 @@ class Roll:
 
     def audio(self) -> Array:
         """Return what is there, (stems, 2, samples) from `start_sample` on."""
-        return self._audio[:, :, : self._filled]
+        filled = self._filled  # first: room only grows
+        return self._audio[:, :, :filled]
+
+
+def _empty(samples: int) -> Array:
+    return np.empty((len(STEMS), AUDIO_CHANNELS, samples), np.float32)
 
 
 class Lane:

@@ -75,6 +75,12 @@ def pitch_class_fold(classes: int) -> np.ndarray:
     return (semitones % classes == np.arange(classes)[:, None]).astype(np.float32)
 
 
+def semitone_fold() -> np.ndarray:
+    """Return (semitones, OSCILLATORS): 1 where an oscillator belongs to a semitone above the lowest one."""
+    semitones = np.round(12 * np.log2(frequencies_hz() / LOWEST_HZ)).astype(int)
+    return (semitones == np.arange(semitones[-1] + 1)[:, None]).astype(np.float32)
+
+
 def ramp(x: Tensor) -> Tensor:
     """Return compressed amplitudes from a head's outputs: a ramp with a soft foot; 0 gives about -100 dB."""
     return torch.nn.functional.softplus(x, beta=_RAMP_SHARPNESS)

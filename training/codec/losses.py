@@ -177,6 +177,33 @@ def chroma_loss(compressed: Tensor, harmonic: Tensor) -> Tensor:
     return (divergence * heard).sum() / heard.sum().clamp(min=1)
 
 
+def semitone_losses(compressed: Tensor, target_amplitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how far the bank's energy is off by semitone: shares, levels and loudness.
+
+    Squared errors of compressed amplitudes make what is uncertain far too soft, and say little of a false partial in
+    another octave. The first is the divergence of the shares of energy (what is wanted must be there), the second the
+    distance in nepers down to 50 dB below the hop's energy (what is not wanted must not), the third that of the hop's
+    whole energy. Hops below -60 dB do not count.
+
+    Args:
+        compressed: (batch, hops, OSCILLATORS) compressed amplitudes.
+        target_amplitude: the same, not compressed.
+    """
+    fold = torch.from_numpy(bank.semitone_fold()).to(compressed.device)
+    target = target_amplitude.clamp(min=0) ** 2 @ fold.T
+    energy = compressed ** (2 / bank.AMPLITUDE_POWER) @ fold.T
+    whole = target.sum(dim=2, keepdim=True)
+    heard = (whole[:, :, 0] > 1e-6).float()
+    target, energy = (groups / whole.clamp(min=1e-6) + 1e-5 for groups in (target, energy))
+    own = energy.sum(dim=2, keepdim=True)
+    shares = target / target.sum(dim=2, keepdim=True)
+    divergence = (shares * (torch.log(shares) - torch.log(energy / own))).sum(dim=2)
+    distance = 0.5 * (torch.log(energy) - torch.log(target)).abs().mean(dim=2)
+    loudness = 0.5 * (torch.log(own) - torch.log(target.sum(dim=2, keepdim=True))).abs()[:, :, 0]
+    count = heard.sum().clamp(min=1)
+    return tuple((heard * each).sum() / count for each in (divergence, distance, loudness))  # type: ignore[return-value]
+
+
 def bank_loss(
     compressed: Tensor, offset: Tensor, target_amplitude: Tensor, target_offset: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from training.codec.config import CodecTrainingConfig
 from training.codec.data import DRUMS, Clips, PreparedSongs, prefetched
 from training.codec.encoder import Encoder
 from training.codec.features_stage import frozen_encoder
-from training.codec.losses import bank_loss, bank_targets, chroma_loss
+from training.codec.losses import bank_loss, bank_targets, chroma_loss, semitone_losses
 from training.codec.partials_head import PartialsHead
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.devices import mixed_precision, start_processes
@@ -22,6 +22,7 @@ from training.common.progress import TrainingProgress
 from training.common.schedules import Budget, annealed_rate
 
 CHECKPOINT = "partials-" + LAST
+_WEIGHTS = {"bank": 1.0, "offset": 0.1, "chroma": 0.5, "shares": 1.0, "semitones": 2.0, "loudness": 0.5}
 
 
 def train_partials(config: CodecTrainingConfig) -> None:
@@ -34,7 +35,8 @@ def train_partials(config: CodecTrainingConfig) -> None:
     if path.exists():
         saved = load_checkpoint(path, "codec-partials")
         head.load_state_dict(saved["head"])
-        optimiser.load_state_dict(saved["optimiser"])
+        if "optimiser" in saved:  # a bundle's has none
+            optimiser.load_state_dict(saved["optimiser"])
         step, elapsed = saved["step"], saved["elapsed"]
     songs, held_out = (PreparedSongs(config.prepared, split) for split in ("train", "validation"))
     rng = np.random.default_rng(config.seed + step)
@@ -70,14 +72,17 @@ def _step(
     with mixed_precision(latents.device, config.mixed_precision):
         raw_amplitude, raw_offset = head(nn.functional.pad(latents, (1, 1)))
     compressed = bank.ramp(raw_amplitude.float())
-    losses = bank_loss(compressed, torch.tanh(raw_offset.float()), amplitude, offset)
+    losses = dict[str, Tensor]()
+    losses["bank"], losses["offset"] = bank_loss(compressed, torch.tanh(raw_offset.float()), amplitude, offset)
     tonal = clips.part != DRUMS
-    chroma = chroma_loss(compressed[tonal], clips.features[tonal, FEATURE_SLICES["harmonic"]])
+    losses["chroma"] = chroma_loss(compressed[tonal], clips.features[tonal, FEATURE_SLICES["harmonic"]])
+    spread = semitone_losses(compressed[tonal], amplitude[tonal])
+    losses |= dict(zip(("shares", "semitones", "loudness"), spread, strict=True))
     optimiser.zero_grad()
-    (losses[0] + 0.1 * losses[1] + 0.5 * chroma).backward()
+    torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum().backward()
     nn.utils.clip_grad_norm_(head.parameters(), 1.0)
     optimiser.step()
-    return {"bank": float(losses[0].detach()), "offset": float(losses[1].detach()), "chroma": float(chroma.detach())}
+    return {name: float(value.detach()) for name, value in losses.items()}
 
 
 @torch.no_grad()

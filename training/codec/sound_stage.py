@@ -52,7 +52,8 @@ class SoundTraining:
         torch.manual_seed(config.seed)
         self.encoder = frozen_encoder(config).to(self.device)
         self.decoder = Decoder(config.decoder).to(self.device)
-        self.decoder.partials.load_state_dict(load_checkpoint(config.run / PARTIALS_CHECKPOINT)["head"])
+        self._head = load_checkpoint(config.run / PARTIALS_CHECKPOINT)["head"]
+        self.decoder.partials.load_state_dict(self._head)
         # Losses of the sound would rather have the bank silent than slightly off: it learned from its own targets.
         self.decoder.partials.requires_grad_(False)
         self.average = ExponentialMovingAverage(self.decoder, config.ema_decay)
@@ -73,9 +74,12 @@ class SoundTraining:
         }  # fmt: skip
 
     def load(self, saved: dict[str, object]) -> None:
-        """Continue from `saved`, made by `state`."""
+        """Continue from `saved`, made by `state`; or from a bundle's codec, which has neither optimisers nor judges."""
         for name in ("encoder", "decoder", "average", "discriminators", "optimiser", "judge_optimiser"):
-            getattr(self, name).load_state_dict(saved[name])
+            if name in saved:
+                getattr(self, name).load_state_dict(saved[name])
+        for decoder in (self.decoder, self.average.network):
+            decoder.partials.load_state_dict(self._head)  # the second stage may have gone on, too
         self.step, self.elapsed = int(saved["step"]), float(saved["elapsed"])  # type: ignore[call-overload, arg-type]
 
     def decode(self, decoder: Decoder, latents: Tensor) -> Tensor:
