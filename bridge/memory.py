@@ -6,14 +6,14 @@ import ctypes
 import gc
 from contextlib import suppress
 
-_LARGE_BYTES = 1 << 20
+_LARGE_BYTES = 2 << 20  # a chunk with its backup, and little else: new pages for what passes by are costly
 _M_MMAP_THRESHOLD = -3  # of <malloc.h>, glibc
 
 
 def keep_large_blocks_apart() -> None:
-    """Have glibc map each block of a megabyte or more by itself, from now on, so that it is gone when it is freed.
+    """Have glibc map each block of two megabytes or more by itself, from now on, so that it is gone when it is freed.
 
-    Left alone, glibc raises that bound to 32 MB with the first large block that is freed. Chunks of sound, 3 MB each,
+    Left alone, glibc raises that bound to 32 MB with the first large block that is freed. Backups of sound, 3 MB each,
     then share a heap with what lives long, which grows with every gap that nothing fits into.
     """
     with suppress(OSError, AttributeError, TypeError):  # another C library
