@@ -11,11 +11,12 @@ import torch
 
 from engine.features import FEATURE_CHANNELS
 from engine.geometry import LATENT_HOP_SAMPLES
+from training.codec import bank
 from training.codec.config import CodecTrainingConfig, StageConfig
 from training.codec.data import PreparedSongs
 from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
 from training.codec.features_stage import FeatureAutoencoder, train_features
-from training.codec.losses import SoundLosses, bank_targets, pitch_profile_loss, stft_loss
+from training.codec.losses import SoundLosses, bank_targets, pitch_profile_loss, semitone_losses, stft_loss
 from training.codec.partials_stage import train_partials
 from training.codec.prepare import prepare_song
 from training.codec.sound_stage import CHECKPOINT as SOUND_CHECKPOINT
@@ -135,6 +136,23 @@ def test_losses_are_zero_for_equals_and_not_for_others() -> None:
     profile = torch.rand(1, 252, 4)
     assert float(pitch_profile_loss(profile, profile)) == 0
     assert float(pitch_profile_loss(profile.flip(1), profile)) > 1e-3
+
+
+def test_semitone_losses_hear_a_false_octave_and_what_is_too_soft() -> None:
+    target = torch.zeros(1, 4, bank.OSCILLATORS)
+    target[:, :, 36] = 0.1
+    octave = target.clone()
+    octave[:, :, 144] = 0.02  # the same pitch class, 14 dB softer
+    exact, false, soft, shifted = (
+        [float(loss) for loss in semitone_losses(amplitude**bank.AMPLITUDE_POWER, target)]
+        for amplitude in (target, octave, 0.5 * target, target.roll(3, dims=2))
+    )
+    assert exact == pytest.approx([0.0, 0.0, 0.0], abs=1e-3)
+    assert false[1] > 0.03
+    assert soft[2] == pytest.approx(np.log(2.0), abs=0.01)
+    assert soft[0] < 0.01
+    assert shifted[0] > 3.0
+    assert float(semitone_losses(target**bank.AMPLITUDE_POWER, 0.0 * target)[1]) == 0.0  # silence does not count
 
 
 def test_bank_targets_are_cut_where_nothing_sounds() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,17 +10,20 @@ import export.write as writing
 from engine.bundle import Bundle, SamplingFacts
 from engine.manifest import read_manifest
 from export import restore
-from export.codec import CodecExport, codec_export
+from export.codec import CodecExport, codec_export, load_codec
 from export.denoiser import denoiser_plan, example_inputs, load_denoiser
 from export.graphs import GraphPlan, round_weights
 from export.parity import Parity, ParityError
 from export.write import write_bundle
-from tests.bundle_support import traced_once
+from tests.bundle_support import FACTORY, traced_once
 from tests.harmony_support import rule_tables
 from tests.synthetic_latents import write_songs
+from training.codec import partials_stage, sound_stage
+from training.codec.config import CodecTrainingConfig
 from training.codec.decoder import Decoder, DecoderConfig
 from training.codec.encoder import Encoder, EncoderConfig
-from training.common.configs import load_config
+from training.common.checkpoint import load_checkpoint, save_checkpoint
+from training.common.configs import config_from_table, load_config
 from training.common.devices import Processes
 from training.denoiser.config import DenoiserTraining
 from training.denoiser.state import averaged_denoiser
@@ -98,6 +102,29 @@ def test_training_starts_again_from_a_bundle(
     assert payload["latent_std"].numpy() == pytest.approx(2.0)
     monkeypatch.setattr(sys, "argv", ["restore", str(tmp_path), "--out", str(start)])
     assert restore.main() == 2
+
+
+def test_a_bundles_codec_can_be_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "codec"
+    monkeypatch.setattr(sys, "argv", ["restore", str(FACTORY), "--codec", "--out", str(run)])
+    assert restore.main() == 0
+    assert f"run={run}" in capsys.readouterr().out
+    codec = load_codec(run / sound_stage.CHECKPOINT)
+    told = read_manifest(FACTORY).training["codec"]["config"]
+    config = dataclasses.replace(config_from_table(told, CodecTrainingConfig), run=run)
+    head = load_checkpoint(run / partials_stage.CHECKPOINT, "codec-partials")["head"]
+    louder = {name: weight + 0.01 for name, weight in head.items()}
+    save_checkpoint(run / partials_stage.CHECKPOINT, {"kind": "codec-partials", "head": louder})
+    training = sound_stage.SoundTraining(config)
+    training.load(load_checkpoint(run / sound_stage.CHECKPOINT, "codec-sound"))
+    for decoder in (training.decoder, training.average.network):  # the sound stage goes on with the newer head
+        assert torch.equal(decoder.partials.layers[0].weight, louder["layers.0.weight"])
+    features, curves, state = codec.encoder.example_inputs(1, 5)
+    latents = codec.encoder.network(features, curves, state)[0]
+    found = Bundle.load(FACTORY).run_encoder(features.numpy(), curves.numpy(), {"state": state.numpy()})[0]
+    assert np.abs(found - latents.detach().numpy()).max() < 1e-4 * np.abs(found).max()
 
 
 def test_a_graph_that_differs_leaves_the_earlier_bundle(

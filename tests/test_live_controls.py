@@ -357,6 +357,19 @@ def test_a_roll_takes_what_fits_and_says_what_it_has() -> None:
     assert Roll(2, TIMELINE, 0, 8, 12).start_sample == 0
 
 
+def test_a_roll_keeps_what_it_has_when_it_makes_room_for_its_backup() -> None:
+    roll = Roll(1, TIMELINE, 8, 16, 60)
+    sound = np.random.default_rng(0).standard_normal((3, 2, 60 * LATENT_HOP_SAMPLES)).astype(np.float32)
+    chunk = 9 * LATENT_HOP_SAMPLES
+    roll.append(sound[:, :, :chunk])
+    before = roll.audio()
+    assert before.base is not None
+    assert before.base.nbytes < 12 * LATENT_HOP_SAMPLES * 3 * 2 * 4  # no room yet for what may never be decoded
+    roll.append(sound[:, :, chunk:])
+    assert np.array_equal(roll.audio(), sound)
+    assert np.array_equal(before, sound[:, :, :chunk])  # whoever reads meanwhile reads on
+
+
 def test_what_was_prepared_at_rest_is_adopted_once_and_only_where_it_was_made() -> None:
     def resting() -> Lanes:
         lanes = Lanes()
