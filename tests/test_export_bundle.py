@@ -120,8 +120,8 @@ def test_a_bundles_codec_can_be_trained_on(
     training = sound_stage.SoundTraining(config)
     training.load(load_checkpoint(run / sound_stage.CHECKPOINT, "codec-sound"))
     for decoder in (training.decoder, training.average.network):  # the sound stage goes on with the newer head
-        assert torch.equal(decoder.partials.layers[0].weight, louder["layers.0.weight"])
-    features, curves, state = codec.encoder.example_inputs(1, 5)
+        assert torch.equal(decoder.partials.state_dict()["layers.0.weight"], louder["layers.0.weight"])
+    features, curves, state = codec.encoder.examples(1, 5)
     latents = codec.encoder.network(features, curves, state)[0]
     found = Bundle.load(FACTORY).run_encoder(features.numpy(), curves.numpy(), {"state": state.numpy()})[0]
     assert np.abs(found - latents.detach().numpy()).max() < 1e-4 * np.abs(found).max()
