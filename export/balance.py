@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from engine import codec
 from engine.bundle import Bundle, BundleError
@@ -25,6 +23,7 @@ from engine.geometry import SAMPLE_RATE_HZ
 from engine.manifest import MANIFEST_NAME, file_facts
 from engine.runtime import GraphError
 from engine.spectra import Array
+from export.graphs import scale_rows
 from export.levels import part_file, song_folders
 from training.codec import bank
 from training.folders.audio import read_track
@@ -80,18 +79,12 @@ def scale_lobes(bundle: Path, gains_db: Floats) -> None:
         BundleError: its decoder has no such bank.
     """
     path = bundle / DECODER_GRAPH
-    model = onnx.load(path)
-    held = next((weight for weight in model.graph.initializer if weight.name == LOBES), None)
-    if held is None or held.dims[0] != bank.OSCILLATORS:
+    facts = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
+    partial = path.with_name(f".{path.name}.partial")
+    if not scale_rows(path, partial, LOBES, 10.0 ** (gains_db / 20.0)):
         raise BundleError(
             f"{path}: has no bank of {bank.OSCILLATORS} oscillators; give a bundle of Backline's own codec"
         )
-    lobes = numpy_helper.to_array(held)
-    scaled = (lobes * 10.0 ** (gains_db[:, None] / 20.0)).astype(lobes.dtype)
-    held.CopyFrom(numpy_helper.from_array(scaled, LOBES))
-    facts = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
-    partial = path.with_name(f".{path.name}.partial")
-    onnx.save(model, partial)
     partial.replace(path)
     facts["files"][DECODER_GRAPH] = file_facts(path)
     (bundle / MANIFEST_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnxscript import optimizer
 from torch import Tensor, nn
@@ -209,3 +210,22 @@ def remove_notes(model: onnx.ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         _replace(value.metadata_props, [])
         value.doc_string = ""
+
+
+def scale_rows(path: Path, out: Path, name: str, factors: NDArray[np.float64]) -> bool:
+    """Write the graph at `path` to `out`, each row of its weight `name` times a factor; False, and nothing, without it.
+
+    Args:
+        path: an ONNX graph.
+        out: another file.
+        name: of a weight (rows, columns).
+        factors: (rows,).
+    """
+    model = onnx.load(path)
+    held = next((weight for weight in model.graph.initializer if weight.name == name), None)
+    if held is None or held.dims[0] != len(factors):
+        return False
+    weight = numpy_helper.to_array(held)
+    held.CopyFrom(numpy_helper.from_array((weight * factors[:, None]).astype(weight.dtype), name))
+    onnx.save(model, out)
+    return True
