@@ -6,8 +6,6 @@ is compared band by band with the songs' own, and what each oscillator lacks is 
 lobe in the decoder's graph. Measure on train songs; run it once, after the codec's training.
 """
 
-import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -17,18 +15,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import codec
 from engine.bundle import Bundle, BundleError
 from engine.geometry import SAMPLE_RATE_HZ
-from engine.manifest import MANIFEST_NAME, file_facts
+from engine.manifest import file_facts
 from engine.runtime import GraphError
 from engine.spectra import Array
+from export.codec import DECODER_GRAPH
 from export.graphs import scale_rows
-from export.levels import part_file, song_folders
+from export.levels import change_manifest, measuring_parser, part_file, song_folders, through_codec
 from training.codec import bank
 from training.folders.audio import read_track
 
-DECODER_GRAPH = "decoder.onnx"
 LOBES = "decoder.lobes"
 PITCHED = ("vocals", "bass", "other")
 BAND_EDGES_HZ = np.geomspace(27.5, 5_000.0, 31)
@@ -67,7 +64,7 @@ def lacking_db(real: Sequence[Floats], coded: Sequence[Floats]) -> Floats:
 
 
 def oscillator_gains_db(lacking: Floats) -> Floats:
-    """Return a band's lack at each oscillator: (OSCILLATORS,), no less than 0 dB."""
+    """Return what the bands lack at each oscillator in dB: (OSCILLATORS,)."""
     centres = np.sqrt(BAND_EDGES_HZ[1:] * BAND_EDGES_HZ[:-1])
     return np.interp(np.log(bank.frequencies_hz()), np.log(centres), lacking)
 
@@ -79,15 +76,13 @@ def scale_lobes(bundle: Path, gains_db: Floats) -> None:
         BundleError: its decoder has no such bank.
     """
     path = bundle / DECODER_GRAPH
-    facts = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
     partial = path.with_name(f".{path.name}.partial")
     if not scale_rows(path, partial, LOBES, 10.0 ** (gains_db / 20.0)):
         raise BundleError(
             f"{path}: has no bank of {bank.OSCILLATORS} oscillators; give a bundle of Backline's own codec"
         )
     partial.replace(path)
-    facts["files"][DECODER_GRAPH] = file_facts(path)
-    (bundle / MANIFEST_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    change_manifest(bundle, ("files", DECODER_GRAPH), file_facts(path))
 
 
 def powers(bundle: Bundle, folders: Sequence[Path], seconds: float) -> tuple[list[Floats], list[Floats]]:
@@ -96,9 +91,8 @@ def powers(bundle: Bundle, folders: Sequence[Path], seconds: float) -> tuple[lis
     for folder in folders:
         for part in PITCHED:
             audio = _middle(read_track(part_file(folder, part)), seconds)
-            decoded = codec.decode(bundle, codec.encode(bundle, audio).latents[None], audio.shape[1])[0]
             real.append(band_powers(audio))
-            coded.append(band_powers(decoded))
+            coded.append(band_powers(through_codec(bundle, audio)))
     return real, coded
 
 
@@ -127,14 +121,7 @@ def balance(bundle: Path, songs: Path, split: str, count: int, seconds: float) -
 
 def main() -> int:
     """Measure, print and, if asked, write; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m export.balance", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--songs", type=Path, required=True, help="folder that holds song folders (docs/contracts.md)")
-    parser.add_argument("--split", default="train", help="which songs (default: train)")
-    parser.add_argument("--count", type=int, default=24, help="how many of them (default: 24)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="how much of each (default: 15)")
-    parser.add_argument("--write", action="store_true", help="write the gains into the bundle's decoder")
-    options = parser.parse_args()
+    options = measuring_parser("balance", __doc__, "train", 24, 15.0).parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "bundle"

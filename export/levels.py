@@ -116,9 +116,17 @@ def write_gains(bundle: Path, gains_db: Mapping[str, float]) -> None:
     """
     manifest = read_manifest(bundle)
     sampling = dataclasses.replace(manifest.sampling, stem_gains_db=dict(gains_db))
+    change_manifest(bundle, ("sampling",), {name: getattr(sampling, name) for name in SamplingFacts.__slots__})
+
+
+def change_manifest(bundle: Path, place: Sequence[str], value: object) -> None:
+    """Put `value` at `place`, such as ("files", "decoder.onnx"), into a bundle's manifest; all else in it stays."""
     path = bundle / MANIFEST_NAME
     facts = json.loads(path.read_text(encoding="utf-8"))
-    facts["sampling"] = {name: getattr(sampling, name) for name in SamplingFacts.__slots__}
+    part = facts
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
@@ -133,9 +141,12 @@ def report(songs: Sequence[Mapping[str, Levels]]) -> Iterator[str]:
 
 
 def _levels(bundle: Bundle, real: Array, made: Array, gain_db: float) -> Levels:
-    latents = codec.encode(bundle, real).latents[None]
-    coded = codec.decode(bundle, latents, real.shape[1])[0]
-    return Levels(active_rms_db(real), active_rms_db(coded), active_rms_db(made) - gain_db)
+    return Levels(active_rms_db(real), active_rms_db(through_codec(bundle, real)), active_rms_db(made) - gain_db)
+
+
+def through_codec(bundle: Bundle, audio: Array) -> Array:
+    """Return (2, samples) through encoder and decoder."""
+    return codec.decode(bundle, codec.encode(bundle, audio).latents[None], audio.shape[1])[0]
 
 
 def part_file(folder: Path, part: str) -> Path:
@@ -158,16 +169,21 @@ def song_folders(songs: Path, split: str, count: int) -> list[Path]:
     return [found[place] for place in places]
 
 
-def main() -> int:
-    """Measure, print and, if asked, write; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m export.levels", description=__doc__)
+def measuring_parser(name: str, about: str | None, split: str, count: int, seconds: float) -> argparse.ArgumentParser:
+    """Return the parser of a program that measures a bundle on songs and may write what it found into it."""
+    parser = argparse.ArgumentParser(prog=f"python -m export.{name}", description=about)
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--songs", type=Path, required=True, help="folder that holds song folders (docs/contracts.md)")
-    parser.add_argument("--split", default="validation", help="which songs (default: validation)")
-    parser.add_argument("--count", type=int, default=8, help="how many of them (default: 8)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how much of each (default: 20)")
-    parser.add_argument("--write", action="store_true", help="write the gains into the bundle's manifest")
-    options = parser.parse_args()
+    parser.add_argument("--split", default=split, help=f"which songs (default: {split})")
+    parser.add_argument("--count", type=int, default=count, help=f"how many of them (default: {count})")
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"how much of each (default: {seconds:g})")
+    parser.add_argument("--write", action="store_true", help="write the gains into the bundle")
+    return parser
+
+
+def main() -> int:
+    """Measure, print and, if asked, write; return the exit code."""
+    options = measuring_parser("levels", __doc__, "validation", 8, 20.0).parse_args()
     try:
         bundle = Bundle.load(options.bundle)
         folders = song_folders(options.songs, options.split, options.count)

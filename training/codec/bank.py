@@ -71,14 +71,20 @@ def oscillator_phases(offset: Tensor, phase: Tensor, hop_cycles: Tensor, range_c
 
 def pitch_class_fold(classes: int) -> np.ndarray:
     """Return (classes, OSCILLATORS): 1 where an oscillator belongs to a pitch class, from C on."""
-    semitones = np.round(12 * np.log2(frequencies_hz() / LOWEST_HZ)).astype(int) + 9  # the lowest is an A
+    semitones = _semitones() + 9  # the lowest is an A
     return (semitones % classes == np.arange(classes)[:, None]).astype(np.float32)
 
 
 def semitone_fold() -> np.ndarray:
     """Return (semitones, OSCILLATORS): 1 where an oscillator belongs to a semitone above the lowest one."""
-    semitones = np.round(12 * np.log2(frequencies_hz() / LOWEST_HZ)).astype(int)
+    semitones = _semitones()
     return (semitones == np.arange(semitones[-1] + 1)[:, None]).astype(np.float32)
+
+
+def _semitones() -> np.ndarray:
+    """Return (OSCILLATORS,): the nearest semitone above the lowest oscillator."""
+    semitones: np.ndarray = np.round(12 * np.log2(frequencies_hz() / LOWEST_HZ)).astype(int)
+    return semitones
 
 
 def ramp(x: Tensor) -> Tensor:
