@@ -55,7 +55,7 @@ from benchmarks.live_watch import HeldUp, Watch, tempo_jump_midi
 from bridge.evaluation.provenance import provenance
 from bridge.live.playing import Level
 from bridge.osc.contract import PREFIX
-from bridge.sound.output import DEVICE_LATENCY_SECONDS
+from bridge.sound.output import DEVICE_LATENCY_SECONDS, ring_seconds_for
 from bridge.transport.view import HostView
 from engine.band import Band
 from engine.geometry import SAMPLE_RATE_HZ
@@ -285,7 +285,12 @@ def run(minutes: float, disturbed: bool, busy_cores: int, device: str, device_la
         name = stack.enter_context(sound_device(device))
         for _ in range(busy_cores):  # before the server measures what it can do, as a DAW would
             stack.enter_context(start_busy())
-        options = serve_options(name, take="soak", device_latency_seconds=device_latency_seconds)
+        options = serve_options(
+            name,
+            take="soak",
+            ring_seconds=ring_seconds_for(device_latency_seconds),
+            device_latency_seconds=device_latency_seconds,
+        )
         server = Watched(options, say, watch.delivered, watch.played, held_up)
         watch.server = server
         server.open()

@@ -15,7 +15,7 @@ from bridge.sound.device import DeviceOutput
 from bridge.sound.file import FileTee
 from bridge.sound.input import DeviceInput
 from bridge.sound.measure import measure_latency, measure_underruns
-from bridge.sound.output import SoundError, SoundOut
+from bridge.sound.output import SoundError, SoundOut, ring_seconds_for
 from bridge.sound.portaudio import list_devices
 from tests.pulse_support import LOOPBACK_NAME, OUTPUT_NAME, PrivatePulse, needs_pulse, private_pulse
 
@@ -66,6 +66,28 @@ def test_a_ring_that_is_fed_does_not_run_dry_and_one_that_is_not_does(pulse: Pri
     assert facts.underruns >= 1  # a machine that is overloaded adds the driver's own
     assert facts.silent_samples / facts.rate_hz == pytest.approx(0.3, abs=0.15)
     assert abs(facts.clock_ratio - 1.0) < 1e-3
+
+
+@pytest.mark.parametrize("device_latency_seconds", [0.04, 0.16])
+def test_the_ring_holds_what_the_driver_takes_at_once(pulse: PrivatePulse, device_latency_seconds: float) -> None:
+    output = DeviceOutput(
+        SystemClock(),
+        OUTPUT_NAME,
+        ring_seconds=ring_seconds_for(device_latency_seconds),
+        device_latency_seconds=device_latency_seconds,
+    )
+    standby = np.zeros((2, 8820), np.float32)
+    output.open()
+    try:
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            output.write(np.zeros((2, output.writable_samples()), np.float32))
+            output.stand_by(standby)
+            time.sleep(0.004)
+        stood_in_seconds = output.stood_in_samples() / 44_100
+    finally:
+        output.close()
+    assert stood_in_seconds < 0.1  # of 2 s; with 50 ms in the ring and 160 in the driver it is 0.4
 
 
 def test_a_killed_sound_server_is_noticed_survived_and_found_again(pulse: PrivatePulse) -> None:

@@ -23,8 +23,8 @@ from bridge.sound.output import (
     BLOCK_SAMPLES,
     DEVICE_LATENCY_SECONDS,
     MOST_DEVICE_LATENCY_SECONDS,
-    RING_SECONDS,
     LatencyTerms,
+    ring_seconds_for,
 )
 from engine.geometry import SAMPLE_RATE_HZ
 from presets.store import load_preset
@@ -58,8 +58,10 @@ def serve(
     chunk: Annotated[int | None, typer.Option(min=4, max=64, help="Latent frames a chunk (4 = 186 ms).")] = None,
     reaction: Annotated[float, typer.Option(min=50, help="Wanted reaction to a sung note, in ms.")] = 600.0,
     block: Annotated[int, typer.Option(min=16, max=8192, help="Samples of the sound card's block.")] = BLOCK_SAMPLES,
-    ring: Annotated[float, typer.Option(min=10, max=1000, help="Sound that waits for the card, in ms.")] = 1e3
-    * RING_SECONDS,
+    ring: Annotated[
+        float | None,
+        typer.Option(min=10, max=1000, help="Sound that waits for the card, in ms; else 50, or more for its driver."),
+    ] = None,
     device_latency: Annotated[
         float,
         typer.Option(
@@ -100,7 +102,7 @@ def serve(
         overwrite=overwrite,
         take=None if no_take else take,
         block_samples=block,
-        ring_seconds=ring / 1e3,
+        ring_seconds=ring_seconds_for(device_latency / 1e3) if ring is None else ring / 1e3,
         device_latency_seconds=device_latency / 1e3,
         reaction_seconds=reaction / 1e3,
         steps=steps,

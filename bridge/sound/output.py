@@ -22,6 +22,8 @@ BLOCK_SAMPLES: Final = 256
 RING_SECONDS: Final = 0.05
 DEVICE_LATENCY_SECONDS: Final = 0.04  # of the driver; a machine that stands still for longer needs more
 MOST_DEVICE_LATENCY_SECONDS: Final = 1.0
+_PERIODS: Final = 3  # of a driver's buffer, at least: PortAudio's over ALSA, which takes one of them at once
+_REFILL_SECONDS: Final = 0.02  # what may not be taken back, and until the player has written again
 
 
 class SoundError(UserError):
@@ -136,6 +138,11 @@ class SoundOut(Protocol):
 
     def events(self) -> tuple[SoundEvent, ...]:
         """Return what changed since the last call, oldest first; at most 64 are kept."""
+
+
+def ring_seconds_for(device_latency_seconds: float) -> float:
+    """Return the fill of the ring that does not run dry where a driver that holds so much takes a period at once."""
+    return max(RING_SECONDS, device_latency_seconds / _PERIODS + _REFILL_SECONDS)
 
 
 def check_block(audio: Audio, writable_samples: int) -> None:
