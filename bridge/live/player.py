@@ -37,7 +37,7 @@ from engine.geometry import AUDIO_CHANNELS, SAMPLE_RATE_HZ, STEMS
 
 Array = NDArray[np.float32]
 
-QUANTUM_SAMPLES = 512
+QUANTUM_SAMPLES = 2_048  # the fewer, the less often the interpreter is waited for; borders cut them
 LEAST_SAMPLES = 128  # a quantum may carry a fade
 WORTHWHILE_SAMPLES = 384  # less room than that, or than half of the ring, can wait
 STANDBY_SAMPLES = 8_820  # 0.2 s: how long the player may be held up without being missed
@@ -180,6 +180,8 @@ class Player:
         place = view.position_at(self._clock.now())
         self._front = Front(LaneKey(view.epoch, 0), place, False)
         self._key = LaneKey(-1, 0)
+        if self._sounding is not None:
+            room = min(room, FADE_SAMPLES)
         voices = self._leave(room)
         self._change_level(Level.RESTING, place)
         return self._done(Quantum(room, voices, self._gains, self._gains), place)
@@ -191,6 +193,9 @@ class Player:
         samples = self._until_border(view, room, step)
         start = self._next
         source = self._best(view, start, step, samples)
+        if not self._goes_on(source):  # what sounds is sure to last for a fade, and may for a shorter quantum
+            samples = min(samples, FADE_SAMPLES)
+            source = self._best(view, start, step, samples)
         to_gains = self._to_gains(view, source, start, step, samples)
         quantum = Quantum(samples, self._voices(view, source, start, step, samples), self._gains, to_gains)
         self._level_of(source, start)
@@ -286,7 +291,7 @@ class Player:
             return self._leave(samples)
         content, content_step = on_roll(view, source.roll, start - source.shift_samples, step, samples)
         voice = Voice(source.roll.number, content, content_step)
-        goes_on = self._sounding is not None and not joining and self._sounding.same_as(source)
+        goes_on = not joining and self._goes_on(source)
         fade = joining or FADE_SAMPLES
         leaving = () if goes_on else self._leave(samples, fade)
         self._rolls[source.roll.number] = source.roll
@@ -295,6 +300,10 @@ class Player:
             return (voice,)
         rise = fade if leaving else JOIN_SAMPLES
         return (*leaving, voice._replace(from_gain=0.0, ramp_samples=min(rise, samples)))
+
+    def _goes_on(self, source: Source | None) -> bool:
+        """Return whether `source` only goes on with what sounds, if anything does."""
+        return self._sounding is None if source is None else bool(self._sounding and self._sounding.same_as(source))
 
     def _leave(self, samples: int, fade_samples: int = FADE_SAMPLES) -> tuple[Voice, ...]:
         """Return the voice that lets what sounded end; nothing sounds after it."""

@@ -141,8 +141,11 @@ class SoundOut(Protocol):
 
 
 def ring_seconds_for(device_latency_seconds: float) -> float:
-    """Return the fill of the ring that does not run dry where a driver that holds so much takes a period at once."""
-    return max(RING_SECONDS, device_latency_seconds / _PERIODS + _REFILL_SECONDS)
+    """Return the fill of the ring that does not run dry where a driver that holds so much takes a period at once.
+
+    Half a period more is for the time that the player takes to write one, beside a busy interpreter.
+    """
+    return max(RING_SECONDS, 1.5 * device_latency_seconds / _PERIODS + _REFILL_SECONDS)
 
 
 def check_block(audio: Audio, writable_samples: int) -> None:
