@@ -26,7 +26,6 @@ from bridge.output_folder import staged_folder
 from bridge.rendering import factor
 from engine.features import features_of
 from engine.geometry import SAMPLE_RATE_HZ, STEMS
-from engine.harmoniser import harmonise
 from engine.harmony import ChordSpan
 from engine.spectra import Array
 from engine.styles import STYLES
@@ -113,12 +112,12 @@ class Listener:
     """Reads key and chords off the vocal as the engine does, for the page to say what the model was told."""
 
     def __init__(self, bundle: Path, vocal: Path) -> None:
-        self._tables = open_bundle(bundle, "cpu")[0].harmony
+        self._harmoniser = open_bundle(bundle, "cpu")[0].harmony
         self._pitch = features_of(read_stereo(vocal, SAMPLE_RATE_HZ)).pitch
 
     def chords(self, timeline: Timeline) -> tuple[ChordSpan, ...]:
         """Return the chords on `timeline`; none where the bundle cannot read them."""
-        harmony = harmonise(self._tables, self._pitch, timeline) if self._tables else None
+        harmony = self._harmoniser.harmonise(self._pitch, timeline) if self._harmoniser else None
         return harmony.chords if harmony else ()
 
 

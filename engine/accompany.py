@@ -19,8 +19,7 @@ from engine.geometry import (
     STEMS,
     frames_covering,
 )
-from engine.harmoniser import harmonise
-from engine.harmony_tables import HarmonyTables
+from engine.harmoniser import Harmoniser
 from engine.manifest import SamplingFacts
 from engine.mixer import apply_gain, made_up
 from engine.noise import latent_noise
@@ -133,18 +132,18 @@ def _hear(bundle: Model, vocal: Array) -> Heard:
 
 
 def _harmonised(
-    tables: HarmonyTables | None, vocal: Array, heard: Heard, span: Span, timeline: Timeline, wish: Wish
+    harmoniser: Harmoniser | None, vocal: Array, heard: Heard, span: Span, timeline: Timeline, wish: Wish
 ) -> Wish:
     """Return the wish with key and chords read off the vocal where the user names none.
 
     The whole vocal is read, whatever the span, so that a part made anew has the chords of the first take.
     """
-    if tables is None or wish.chords or not wish.listen_for_chords:
+    if harmoniser is None or wish.chords or not wish.listen_for_chords:
         return wish
     frames = frames_covering(vocal.shape[-1])
     heard_all = span.start == 0 and span.end >= frames
     pitch = heard.vocal_pitch[:, :frames] if heard_all else features_of(vocal).pitch
-    harmony = harmonise(tables, pitch, timeline, key=wish.key)
+    harmony = harmoniser.harmonise(pitch, timeline, key=wish.key)
     return replace(wish, key=harmony.key, chords=harmony.chords) if harmony else wish
 
 

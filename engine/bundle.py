@@ -10,11 +10,13 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chord_reader import UNIT_CHANNELS, ChordReader
 from engine.conditions import CONDITION_CHANNELS, CURVE_CHANNELS
 from engine.features import FEATURE_CHANNELS
 from engine.geometry import ACCOMPANIMENT_CHANNELS, AUDIO_CHANNELS, LATENT_CHANNELS
-from engine.harmony_tables import HarmonyTables
+from engine.harmoniser import Harmoniser
 from engine.manifest import (
+    CHORD_GRAPH,
     GRAPH_NAMES,
     MANIFEST_NAME,
     BundleError,
@@ -40,6 +42,7 @@ _DENOISER: _Contract = (
     {"x": ACCOMPANIMENT_CHANNELS, "timestep": 0, "conditions": CONDITION_CHANNELS, "style": len(STYLES)},
     "v",
 )
+_CHORDS: _Contract = ({"units": 0}, "logits")
 # For each kind of codec, the contract of each graph.
 _CONTRACTS: dict[str, dict[str, _Contract]] = {
     "spectral": {
@@ -65,6 +68,7 @@ class Bundle:
         encoder: graph from features to latents.
         decoder: graph from latents to spectra.
         denoiser: graph that predicts v.
+        chords: graph that reads chords off the vocal, if the bundle has it.
     """
 
     folder: Path
@@ -72,6 +76,7 @@ class Bundle:
     encoder: Graph
     decoder: Graph
     denoiser: Graph
+    chords: Graph | None = None
 
     @classmethod
     def load(cls, path: Path, providers: Sequence[str] = ("cpu",), threads: int = 0, offline: bool = True) -> Bundle:
@@ -95,7 +100,8 @@ class Bundle:
         for name, graph in zip(GRAPH_NAMES, graphs, strict=True):
             _check_graph(path / name, graph, contracts[name])
         kind_of_bundle = AudioBundle if manifest.codec.kind == "oobleck" else cls
-        return kind_of_bundle(path, manifest, *graphs)
+        encoder, decoder, denoiser = graphs
+        return kind_of_bundle(path, manifest, encoder, decoder, denoiser, _chord_graph(path, manifest))
 
     @property
     def latent_mean(self) -> Array:
@@ -113,9 +119,10 @@ class Bundle:
         return self.manifest.sampling
 
     @property
-    def harmony(self) -> HarmonyTables | None:
+    def harmony(self) -> Harmoniser | None:
         """What key and chords are read off a vocal with, if the bundle has it."""
-        return self.manifest.harmony
+        reader = ChordReader(self.chords) if self.chords else None
+        return Harmoniser(self.manifest.harmony, reader) if self.manifest.harmony else None
 
     def denoise(self, x: Array, timestep: Array, conditions: Array, style: Array) -> Array:
         """Return v (batch, 192, frames); see `engine.sampler.Denoise` for the arguments."""
@@ -194,6 +201,20 @@ def _contracts_of(folder: Path, kind: str) -> dict[str, _Contract]:
             f"but this Backline knows {', '.join(_CONTRACTS)}; {_REMEDY}"
         )
     return _CONTRACTS[kind]
+
+
+def _chord_graph(path: Path, manifest: Manifest) -> Graph | None:
+    """Return the graph that reads chords, if the bundle has it: a small one, for which one thread is the fastest."""
+    if CHORD_GRAPH not in manifest.sha256:
+        return None
+    graph = Graph(path / CHORD_GRAPH, threads=1, offline=False)
+    _check_graph(path / CHORD_GRAPH, graph, _CHORDS)
+    if graph.input_shapes["units"][2] != UNIT_CHANNELS:
+        raise BundleError(
+            f"{path / CHORD_GRAPH}: input units has {graph.input_shapes['units'][2]} channels, "
+            f"expected {UNIT_CHANNELS}; {_REMEDY}"
+        )
+    return graph
 
 
 def _check_graph(path: Path, graph: Graph, contract: _Contract) -> None:

@@ -1,4 +1,4 @@
-"""Key and chords read off a vocal: a hidden Markov model of chords, whose statistics are relative to the key.
+"""Key and chords read off a vocal: the key, and without a reader the chords, by a hidden Markov model of chords.
 
 Simon, Morris and Basu (2008), *MySong: automatic accompaniment generation for vocal melodies*, with three changes: the
 pitch classes come as chroma with a voicing rather than as notes, chords change on bars and half bars rather than on
@@ -10,19 +10,21 @@ A pure function of the frames given: a prefix of the vocal has a harmony too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ
-from engine.harmony import KEYS, PITCH_CLASSES, ChordSpan, Key
+from engine.chord_reader import ChordReader, unit_channels
+from engine.geometry import LATENT_RATE_HZ
+from engine.harmonic_units import Units, frame_beats, harmonic_units
+from engine.harmony import KEYS, PITCH_CLASSES, Chord, ChordSpan, Key
 from engine.harmony_tables import MODES, Floats, HarmonyTables
 from engine.repetition import with_expected
 from engine.timeline import Timeline
 
-LONG_BAR_BEATS = 4.0
 _PITCH_CHANNELS = PITCH_CLASSES + 2
 
 
@@ -42,92 +44,60 @@ class Harmony:
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
-    """The stretches of a song in which a chord may not change.
+class Harmoniser:
+    """Reads key and chords off vocals.
 
     Attributes:
-        borders: (units + 1,) beats at which units start, and the last one's end.
-        begins_bar: (units,) whether a unit starts on a bar line.
+        tables: statistics of songs, which say the key, and the chords where there is no reader.
+        reader: reads the chords, if the bundle has one.
     """
 
-    borders: Floats
-    begins_bar: NDArray[np.bool_]
+    tables: HarmonyTables
+    reader: ChordReader | None = None
 
-    def of_beats(self, beats: Floats) -> NDArray[np.intp]:
-        """Return the unit that each of `beats` lies in, or the nearest one."""
-        return np.clip(np.searchsorted(self.borders, beats, side="right") - 1, 0, len(self.begins_bar) - 1)
+    def harmonise(
+        self,
+        pitch: NDArray[np.float32],
+        timeline: Timeline,
+        start_frame: int = 0,
+        key: Key | None = None,
+        heard: NDArray[np.bool_] | None = None,
+    ) -> Harmony | None:
+        """Return key and chords that suit a vocal.
 
+        Args:
+            pitch: (14, frames) chroma that sums to the voicing, voicing and energy: `engine.vocal_pitch`.
+            timeline: the song's tempos and time signatures.
+            start_frame: the song's latent frame that column 0 is.
+            key: the key, if known.
+            heard: (frames,) where the vocal is known; None for everywhere. Elsewhere it is expected to go on as songs
+                do.
 
-def harmonise(
-    tables: HarmonyTables,
-    pitch: NDArray[np.float32],
-    timeline: Timeline,
-    start_frame: int = 0,
-    key: Key | None = None,
-    heard: NDArray[np.bool_] | None = None,
-) -> Harmony | None:
-    """Return key and chords that suit a vocal.
+        Returns:
+            Chords from the start of the unit that the first frame lies in to the end of the last frame's; where nothing
+            is sung they go on as songs do. None if no frame is voiced.
 
-    Args:
-        tables: statistics of songs.
-        pitch: (14, frames) chroma that sums to the voicing, voicing and energy: `engine.vocal_pitch`.
-        timeline: the song's tempos and time signatures.
-        start_frame: the song's latent frame that column 0 is.
-        key: the key, if known.
-        heard: (frames,) where the vocal is known; None for everywhere. Elsewhere it is expected to repeat itself.
-
-    Returns:
-        Chords from the start of the unit that the first frame lies in to the end of the last frame's; where nothing is
-        sung they go on as songs do. None if no frame is voiced.
-
-    Raises:
-        ValueError: `pitch` is not (14, frames).
-    """
-    if pitch.ndim != 2 or pitch.shape[0] != _PITCH_CHANNELS:
-        raise ValueError(f"pitch has shape {pitch.shape}, expected ({_PITCH_CHANNELS}, frames)")
-    if not pitch[:PITCH_CLASSES].any():
-        return None
-    beats = frame_beats(timeline, start_frame, pitch.shape[1])
-    units = harmonic_units(timeline, float(beats[0]), float(beats[-1]))
-    sung = sung_beats(pitch, timeline, beats, units, tables.beat_accent)
-    likelihoods = _unit_likelihoods(tables, sung)
-    confidence = 1.0
-    if key is None:
-        scores = _key_scores(tables, likelihoods, units.begins_bar)
-        index = int(scores.argmax())
-        key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
-    mode = int(key.minor)
-    if heard is not None and not heard.all():
-        expected = with_expected(sung, units.begins_bar, _heard_share(heard, units.of_beats(beats), len(sung)))
-        likelihoods = _unit_likelihoods(tables, expected)
-    path = _best_path(tables, mode, likelihoods[:, mode, key.tonic], units.begins_bar)
-    return Harmony(key, confidence, _spans(tables, key, path, units))
-
-
-def frame_beats(timeline: Timeline, start_frame: int, frames: int) -> Floats:
-    """Return the beat at the middle sample of each latent frame."""
-    starts = np.arange(start_frame, start_frame + frames, dtype=np.int64) * LATENT_HOP_SAMPLES
-    return timeline.beats_at_samples(starts + LATENT_HOP_SAMPLES // 2)
-
-
-def harmonic_units(timeline: Timeline, first_beat: float, last_beat: float) -> Units:
-    """Return the units from the one of `first_beat` to the one of `last_beat`.
-
-    A bar of four quarter notes or more falls into parts of two (4/4: half bars) or, where it is a multiple of three,
-    of three (12/8); every other bar is one unit.
-    """
-    borders: list[float] = []
-    begins_bar: list[bool] = []
-    start = timeline.beat_at_bar(timeline.bar_at_beat(first_beat))
-    while start <= last_beat:
-        length = timeline.beats_per_bar_at(start)
-        count = _units_in_bar(length)
-        borders += [start + length * part / count for part in range(count)]
-        begins_bar += [part == 0 for part in range(count)]
-        start += length
-    edges = np.array([*borders, start])
-    first, last = np.searchsorted(edges, (first_beat, last_beat), side="right") - 1
-    return Units(edges[first : last + 2], np.array(begins_bar)[first : last + 1])
+        Raises:
+            ValueError: `pitch` is not (14, frames).
+        """
+        if pitch.ndim != 2 or pitch.shape[0] != _PITCH_CHANNELS:
+            raise ValueError(f"pitch has shape {pitch.shape}, expected ({_PITCH_CHANNELS}, frames)")
+        if not pitch[:PITCH_CLASSES].any():
+            return None
+        beats = frame_beats(timeline, start_frame, pitch.shape[1])
+        units = harmonic_units(timeline, float(beats[0]), float(beats[-1]))
+        sung = sung_beats(pitch, timeline, beats, units, self.tables.beat_accent)
+        confidence = 1.0
+        if key is None:
+            scores = _key_scores(self.tables, _unit_likelihoods(self.tables, sung), units.begins_bar)
+            index = int(scores.argmax())
+            key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
+        if self.reader is not None:
+            channels = unit_channels(pitch, timeline, beats, units, key.signature, heard)
+            return Harmony(key, confidence, _spans(self.reader.read(channels, units, key.signature), units))
+        if heard is not None and not heard.all():
+            sung = with_expected(sung, units.begins_bar, _heard_share(heard, units.of_beats(beats), len(sung)))
+        return Harmony(key, confidence, _spans(_tabled(self.tables, key, sung, units), units))
 
 
 def sung_beats(
@@ -153,14 +123,6 @@ def _heard_share(heard: NDArray[np.bool_], unit_of_frame: NDArray[np.intp], unit
     """Return (units,) the share of each unit's frames that was heard."""
     frames = np.bincount(unit_of_frame, minlength=units)
     return np.asarray(np.bincount(unit_of_frame, heard, minlength=units) / np.maximum(frames, 1))
-
-
-def _units_in_bar(beats: float) -> int:
-    """Return into how many units a bar of `beats` quarter notes falls."""
-    if beats < LONG_BAR_BEATS:
-        return 1
-    part = next((part for part in (3, 2) if beats % part == 0), beats)
-    return int(beats // part)
 
 
 def _unit_likelihoods(tables: HarmonyTables, sung: Floats) -> Floats:
@@ -206,9 +168,15 @@ def _best_path(
     return path
 
 
-def _spans(tables: HarmonyTables, key: Key, path: NDArray[np.intp], units: Units) -> tuple[ChordSpan, ...]:
-    """Return the path as spans, neighbouring units of one chord joined."""
-    changes = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
-    beats = units.borders[changes].tolist()
-    chords = [tables.states[path[start]].chord_in(key.tonic) for start in changes[:-1]]
-    return tuple(ChordSpan(start, end, chord) for (start, end), chord in zip(pairwise(beats), chords, strict=True))
+def _tabled(tables: HarmonyTables, key: Key, sung: Floats, units: Units) -> tuple[Chord, ...]:
+    """Return the chord of each unit by the tables alone."""
+    mode = int(key.minor)
+    path = _best_path(tables, mode, _unit_likelihoods(tables, sung)[:, mode, key.tonic], units.begins_bar)
+    return tuple(tables.states[state].chord_in(key.tonic) for state in path)
+
+
+def _spans(chords: Sequence[Chord], units: Units) -> tuple[ChordSpan, ...]:
+    """Return the units' chords as spans, neighbouring units of one chord joined."""
+    starts = [unit for unit in range(len(chords)) if unit == 0 or chords[unit] != chords[unit - 1]]
+    beats = units.borders[[*starts, len(chords)]].tolist()
+    return tuple(ChordSpan(*span, chords[unit]) for unit, span in zip(starts, pairwise(beats), strict=True))

@@ -100,6 +100,11 @@ class Key:
         return self.tonic + (PITCH_CLASSES if self.minor else 0)
 
     @property
+    def signature(self) -> int:
+        """Pitch class of the tonic of the major key with the same notes."""
+        return (self.tonic + 3 * self.minor) % PITCH_CLASSES
+
+    @property
     def name(self) -> str:
         """The key in words, such as `A minor`; `Key.parse` reads it back."""
         return f"{_MINOR_NAMES[self.tonic]} minor" if self.minor else f"{_MAJOR_NAMES[self.tonic]} major"

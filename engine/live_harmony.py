@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.geometry import LATENT_HOP_SAMPLES, frames_covering
-from engine.harmoniser import harmonise
-from engine.harmony_tables import HarmonyTables
+from engine.harmoniser import Harmoniser
 from engine.song_memory import SongMemory
 from engine.timeline import Timeline
 from engine.wish import Wish
@@ -18,9 +17,9 @@ AHEAD_FRAMES = 256
 class LiveHarmony:
     """Reads harmony off one memory anew as more is heard."""
 
-    def __init__(self, tables: HarmonyTables | None, memory: SongMemory) -> None:
-        """Read with `tables`; None, from a bundle without any, leaves harmony unknown."""
-        self._tables = tables
+    def __init__(self, harmoniser: Harmoniser | None, memory: SongMemory) -> None:
+        """Read with `harmoniser`; None, from a bundle without one, leaves harmony unknown."""
+        self._harmoniser = harmoniser
         self._memory = memory
 
     def harmonised(self, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
@@ -30,15 +29,15 @@ class LiveHarmony:
         Chords are read off the last minute before the chunk and, where a loop was sung before, off what follows; beyond
         what was heard they are those of a vocal that repeats itself as it has done so far (`engine.repetition`).
         """
-        if self._tables is None or wish.chords or not wish.listen_for_chords:
+        if self._harmoniser is None or wish.chords or not wish.listen_for_chords:
             return wish
-        return self._read(self._tables, wish, timeline, first_frame)
+        return self._read(self._harmoniser, wish, timeline, first_frame)
 
-    def _read(self, tables: HarmonyTables, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
+    def _read(self, harmoniser: Harmoniser, wish: Wish, timeline: Timeline, first_frame: int) -> Wish:
         start = max(first_frame - HEARD_FRAMES, frames_covering(max(timeline.first_beat_sample, 0)), 0)
         start = min(start, first_frame)
         bar = timeline.sample_at_bar(timeline.bar_at_beat(timeline.beat_at_sample(start * LATENT_HOP_SAMPLES)))
         start = max(frames_covering(bar), 0)
         heard = self._memory.read(start, max(first_frame - start, 0) + AHEAD_FRAMES).heard
-        harmony = harmonise(tables, heard.vocal_pitch, timeline, start, wish.key, heard.visible)
+        harmony = harmoniser.harmonise(heard.vocal_pitch, timeline, start, wish.key, heard.visible)
         return replace(wish, key=harmony.key, chords=harmony.chords) if harmony else wish

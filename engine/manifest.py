@@ -24,6 +24,8 @@ from engine.styles import STYLES
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 GRAPH_NAMES = ("encoder.onnx", "decoder.onnx", "denoiser.onnx")
+CHORD_GRAPH = "chords.onnx"
+"""The graph that a bundle may go without: it reads chords off the vocal."""
 _READ_BYTES = 1 << 20
 
 
@@ -95,7 +97,7 @@ class Manifest:
         latent_std: (64,) float32, above 0, then divided by.
         training: facts about the training, for people to read.
         sha256: file name to checksum.
-        harmony: what key and chords are read off a vocal with, if the bundle has it.
+        harmony: what the key, and without a chord graph the chords, are read off a vocal with, if the bundle has it.
     """
 
     codec: CodecFacts
@@ -156,7 +158,7 @@ def write_manifest(
         "latent_mean": [float(value) for value in latent_mean],
         "latent_std": [float(value) for value in latent_std],
         "training": _plain(training or {}),
-        "files": {name: file_facts(folder / name) for name in GRAPH_NAMES},
+        "files": {name: file_facts(folder / name) for name in (*GRAPH_NAMES, *_chord_graph_in(folder))},
         **({"harmony": harmony.to_dict()} if harmony else {}),
     }
     path = folder / MANIFEST_NAME
@@ -185,7 +187,7 @@ def read_manifest(folder: Path) -> Manifest:
             SamplingFacts(**facts["sampling"]),
             *_statistics(facts["latent_mean"], facts["latent_std"]),
             facts["training"],
-            {name: str(facts["files"][name]["sha256"]) for name in GRAPH_NAMES},
+            {name: str(facts["files"][name]["sha256"]) for name in (*GRAPH_NAMES, *_chord_graph_among(facts["files"]))},
             HarmonyTables.from_dict(facts["harmony"]) if "harmony" in facts else None,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -193,6 +195,14 @@ def read_manifest(folder: Path) -> Manifest:
     for name, sha256 in manifest.sha256.items():
         _check_file(folder / name, sha256)
     return manifest
+
+
+def _chord_graph_in(folder: Path) -> tuple[str, ...]:
+    return (CHORD_GRAPH,) if (folder / CHORD_GRAPH).is_file() else ()
+
+
+def _chord_graph_among(files: Mapping[str, Any]) -> tuple[str, ...]:
+    return (CHORD_GRAPH,) if CHORD_GRAPH in files else ()
 
 
 def sha256_of(path: Path) -> str:

@@ -26,7 +26,7 @@ from engine.conditions import (
     vocal_conditions,
 )
 from engine.geometry import LATENT_CHANNELS, STEMS
-from engine.harmony_tables import HarmonyTables
+from engine.harmoniser import Harmoniser
 from engine.manifest import SamplingFacts
 from engine.sampler import Known, sample
 from engine.timeline import Timeline
@@ -52,7 +52,7 @@ class Model(codec.CodecGraphs, Protocol):
         """What the denoiser was trained for."""
 
     @property
-    def harmony(self) -> HarmonyTables | None:
+    def harmony(self) -> Harmoniser | None:
         """What key and chords are read off a vocal with, if the bundle has it."""
 
     def denoise(self, x: Array, timestep: Array, conditions: Array, style: Array) -> Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.bundle import BundleError, SamplingFacts
 from engine.harmony_tables import HarmonyTables
-from engine.manifest import Manifest, read_manifest
+from engine.manifest import CHORD_GRAPH, Manifest, read_manifest
 from export.codec import CodecCopy, CodecExport, copied_codec, load_codec
 from export.denoiser import denoiser_plan, distilled_guidance, load_denoiser
 from export.oobleck import load_oobleck
@@ -63,7 +63,9 @@ def export(options: argparse.Namespace) -> None:
     codec = find_codec(options, source)
     mean, std = payload["latent_mean"].numpy(), payload["latent_std"].numpy()
     facts = {"denoiser": training}
-    write_bundle(options.out, codec, denoiser_plan(network), mean, std, sampling, facts, harmony=harmony)
+    chords = options.codec_from / CHORD_GRAPH if source and CHORD_GRAPH in source.sha256 else None
+    plan = denoiser_plan(network)
+    write_bundle(options.out, codec, plan, mean, std, sampling, facts, harmony=harmony, chords=chords)
 
 
 def find_codec(options: argparse.Namespace, source: Manifest | None) -> CodecExport | CodecCopy:

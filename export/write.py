@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.bundle import SamplingFacts, write_manifest
 from engine.harmony_tables import HarmonyTables
-from engine.manifest import GRAPH_NAMES, MANIFEST_NAME
+from engine.manifest import CHORD_GRAPH, GRAPH_NAMES, MANIFEST_NAME
 from export.codec import CodecCopy, CodecExport
 from export.graphs import GraphPlan, export_graph, round_weights
 from export.parity import Parity, measure_parity, require
@@ -29,6 +29,7 @@ def write_bundle(
     training: Mapping[str, Any],
     say: Callable[[str], None] = print,
     harmony: HarmonyTables | None = None,
+    chords: Path | None = None,
 ) -> tuple[Parity, ...]:
     """Export codec and denoiser to the folder `out`, with a manifest; return how far each output is from torch.
 
@@ -42,6 +43,7 @@ def write_bundle(
         training: facts for people to read, besides the codec's.
         say: told one line for each graph and output.
         harmony: what the engine reads key and chords off a vocal with; None leaves that out.
+        chords: a bundle's graph that reads chords, copied as it is; `export.chords` puts a new one in.
 
     Raises:
         ParityError: a graph does not give what torch gives; `out` is left as it was.
@@ -49,15 +51,17 @@ def write_bundle(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         folder = Path(name)
-        graphs = (codec.encoder, codec.decoder, denoiser)
+        graphs = (codec.encoder, codec.decoder, denoiser, *((chords,) if chords else ()))
+        names = (*GRAPH_NAMES, *((CHORD_GRAPH,) if chords else ()))
         parities = [parity for graph in graphs for parity in _write_graph(graph, folder, say)]
         require(parities)
         facts = {"codec": codec.training, **training}
         write_manifest(folder, codec.facts, latent_mean, latent_std, sampling, facts, harmony)
         out.mkdir(exist_ok=True)
-        for file in (*GRAPH_NAMES, MANIFEST_NAME):
+        (out / CHORD_GRAPH).unlink(missing_ok=True)
+        for file in (*names, MANIFEST_NAME):
             (folder / file).replace(out / file)
-    size = sum((out / file).stat().st_size for file in GRAPH_NAMES)
+    size = sum((out / file).stat().st_size for file in names)
     say(f"{out}: {size / BYTES_PER_MB:.1f} MB")
     return tuple(parities)
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from engine.conditions import PITCH_CHANNELS
 from engine.geometry import LATENT_HOP_SAMPLES
+from engine.harmoniser import Harmoniser
 from engine.harmony import PITCH_CLASSES, Chord
 from engine.harmony_tables import ChordState, HarmonyTables
 from engine.timeline import Timeline
@@ -39,6 +40,11 @@ def rule_tables() -> HarmonyTables:
         beat_accent=0.5,
         change_bonus=0.0,
     )
+
+
+def rule_harmoniser() -> Harmoniser:
+    """Return what reads with those tables alone."""
+    return Harmoniser(rule_tables())
 
 
 def melody(chords: Sequence[Chord], timeline: Timeline, beats_a_chord: float) -> NDArray[np.float32]:

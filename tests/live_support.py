@@ -13,7 +13,7 @@ from bridge.bounce import factory_bundle
 from engine.bundle import Bundle
 from engine.codec import States
 from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ
-from engine.harmony_tables import HarmonyTables
+from engine.harmoniser import Harmoniser
 from engine.manifest import SamplingFacts
 
 Array = NDArray[np.float32]
@@ -35,7 +35,7 @@ class WatchedModel:
     """
 
     bundle: Bundle = field(default_factory=factory_model)
-    harmony: HarmonyTables | None = None
+    harmony: Harmoniser | None = None
     conditions: list[Array] = field(default_factory=list)
     spoil: Callable[[Array], Array] | None = None
 

@@ -183,7 +183,7 @@ def test_a_page_is_made_of_bounces(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     class Deaf(listen.Listener):
         def __init__(self, bundle: Path, vocal: Path) -> None:
-            self._tables, self._pitch = None, features_of(np.zeros((2, 4_096), np.float32)).pitch
+            self._harmoniser, self._pitch = None, features_of(np.zeros((2, 4_096), np.float32)).pitch
 
     monkeypatch.setattr(listen, "Listener", Deaf)
     monkeypatch.setattr(listen, "HEARD_BEATS", 8.0)

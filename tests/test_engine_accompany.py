@@ -9,8 +9,8 @@ from engine.codec import Encoded
 from engine.conditions import LAYOUT, timeline_conditions
 from engine.features import Features
 from engine.geometry import LATENT_HOP_SAMPLES, STEMS
+from engine.harmoniser import Harmoniser
 from engine.harmony import Chord, ChordSpan, Key
-from engine.harmony_tables import HarmonyTables
 from engine.manifest import SamplingFacts
 from engine.noise import latent_noise
 from engine.sampler import Array
@@ -18,7 +18,7 @@ from engine.schedule import alpha_bar_at, v_from
 from engine.span import WARM_UP_FRAMES
 from engine.timeline import Timeline
 from engine.wish import AROUSAL_MIDDLE, AROUSAL_WIDTH, FOCUS_MIDDLE, FOCUS_WIDTH, Kept, Wish
-from tests.harmony_support import melody, rule_tables
+from tests.harmony_support import melody, rule_harmoniser
 
 TIMELINE = Timeline.constant(100)
 GAINS = {"drums": 0.25, "bass": 0.5, "other": -0.75}
@@ -33,7 +33,7 @@ class LinearModel:
     latent_mean: Array = field(default_factory=lambda: np.linspace(-1, 1, 64, dtype=np.float32))
     latent_std: Array = field(default_factory=lambda: np.linspace(0.5, 2, 64, dtype=np.float32))
     sampling: SamplingFacts = field(default_factory=lambda: SamplingFacts(4, 2.0, 64, 32, 16))
-    harmony: HarmonyTables | None = None
+    harmony: Harmoniser | None = None
     told: list[Array] = field(default_factory=list)
     styles: list[Array] = field(default_factory=list)
     noise_seen: list[Array] = field(default_factory=list)
@@ -284,7 +284,7 @@ def sung(monkeypatch: pytest.MonkeyPatch, *chords: str) -> None:
     monkeypatch.setattr("engine.accompany.features_of", features)
 
 
-def told_of(wish: Wish, harmony: HarmonyTables | None, kept: Kept | None = None) -> list[Array]:
+def told_of(wish: Wish, harmony: Harmoniser | None, kept: Kept | None = None) -> list[Array]:
     model = LinearModel(harmony=harmony)
     accompany(model, stepped(1, 700 * 2048), TIMELINE, wish, kept)
     return model.told
@@ -293,14 +293,14 @@ def told_of(wish: Wish, harmony: HarmonyTables | None, kept: Kept | None = None)
 def test_another_vocal_gives_other_chords_and_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     wish = Wish(steps=1, guidance_scale=1.0)
     sung(monkeypatch, "C", "G", "Am", "F")
-    first = told_of(wish, rule_tables())[0]
+    first = told_of(wish, rule_harmoniser())[0]
     np.testing.assert_array_equal(of_group(first, "key")[:24, 5], np.eye(24)[0])
     c_major = [0, 4, 7]
     np.testing.assert_array_equal(np.flatnonzero(of_group(first, "chord")[:12, 5]), c_major)
     assert of_group(first, "chord")[12, 5] == 1.0
     assert of_group(first, "chord")[-1].all()
     sung(monkeypatch, "E", "B", "C#m", "A")
-    second = told_of(wish, rule_tables())[0]
+    second = told_of(wish, rule_harmoniser())[0]
     assert of_group(second, "key")[4].all()
     assert (of_group(second, "chord") != of_group(first, "chord")).any(axis=0).all()
 
@@ -308,11 +308,11 @@ def test_another_vocal_gives_other_chords_and_another_key(monkeypatch: pytest.Mo
 def test_the_users_chords_and_key_win_over_the_vocals(monkeypatch: pytest.MonkeyPatch) -> None:
     sung(monkeypatch, "C", "G", "Am", "F")
     chords = (ChordSpan(0, 1, Chord.parse("F#m")),)
-    told = told_of(Wish(chords=chords, steps=1, guidance_scale=1.0), rule_tables())[0]
+    told = told_of(Wish(chords=chords, steps=1, guidance_scale=1.0), rule_harmoniser())[0]
     np.testing.assert_array_equal(np.flatnonzero(of_group(told, "chord")[:12, 0]), [1, 6, 9])
     assert not of_group(told, "chord")[-1, 40:].any()
     assert not of_group(told, "key").any()
-    told = told_of(Wish(key=Key.parse("A minor"), steps=1, guidance_scale=1.0), rule_tables())[0]
+    told = told_of(Wish(key=Key.parse("A minor"), steps=1, guidance_scale=1.0), rule_harmoniser())[0]
     np.testing.assert_array_equal(of_group(told, "key")[:24, 5], np.eye(24)[21])
     assert of_group(told, "chord")[-1].all()
 
@@ -323,22 +323,22 @@ def test_no_chords_are_heard_where_the_bundle_cannot_the_user_will_not_or_nobody
     sung(monkeypatch, "C", "G", "Am", "F")
     wish = Wish(steps=1, guidance_scale=1.0)
     silent = Wish(steps=1, guidance_scale=1.0, listen_for_chords=False)
-    for told in (told_of(wish, None)[0], told_of(silent, rule_tables())[0]):
+    for told in (told_of(wish, None)[0], told_of(silent, rule_harmoniser())[0]):
         assert not of_group(told, "chord").any()
         assert not of_group(told, "key").any()
     sung(monkeypatch, "N")
-    assert not of_group(told_of(wish, rule_tables())[0], "chord").any()
+    assert not of_group(told_of(wish, rule_harmoniser())[0], "chord").any()
 
 
 def test_a_part_made_anew_has_the_chords_of_the_first_take(monkeypatch: pytest.MonkeyPatch) -> None:
     sung(monkeypatch, "C", "G", "Am", "F")
     wish = Wish(steps=1, guidance_scale=1.0)
-    first = told_of(wish, rule_tables())
+    first = told_of(wish, rule_harmoniser())
     at = {int(np.round(told[0, LAYOUT.position.start, 0] * 700)): of_group(told, "chord") for told in first}
     whole = np.zeros((25, 700), np.float32)
     for start, chord in at.items():
         whole[:, start : start + chord.shape[1]] = chord
-    again = told_of(wish, rule_tables(), Kept(take(700 * 2048), 1_300_000, 1_350_000))
+    again = told_of(wish, rule_harmoniser(), Kept(take(700 * 2048), 1_300_000, 1_350_000))
     assert again
     for told in again:
         start = int(np.round(told[0, LAYOUT.position.start, 0] * 700))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from engine.band import Band, stems_of
 from engine.conditions import LAYOUT
 from engine.geometry import ACCOMPANIMENT_CHANNELS, LATENT_CHANNELS, LATENT_HOP_SAMPLES, STEMS
-from engine.harmoniser import harmonise
 from engine.harmony import Chord, ChordSpan, Key
 from engine.listener import Listener
 from engine.live_chunk import ChunkPlan, MadeChunk, Reseed, Score, make_chunk, window_noise
@@ -24,7 +23,7 @@ from engine.stem_decoder import LATE_SAMPLES, PIECE_FRAMES, Piece, decode_piece,
 from engine.timeline import Timeline
 from engine.window import Heard, Model
 from engine.wish import Wish
-from tests.harmony_support import melody, rule_tables
+from tests.harmony_support import melody, rule_harmoniser
 from tests.live_support import WatchedModel, factory_model, sung
 
 Array = NDArray[np.float32]
@@ -354,7 +353,7 @@ def test_a_band_hears_and_names_its_stems() -> None:
 
 C_MAJOR = [Chord.parse(name) for name in ("C", "F", "G", "C", "Am", "F", "G", "C")]
 F_SHARP = [Chord.parse(name) for name in ("F#", "B", "C#", "F#", "D#m", "B", "C#", "F#")]
-TABLES = rule_tables()
+HARMONISER = rule_harmoniser()
 
 
 def sings(chords: list[Chord], start: int = 0, memory: SongMemory | None = None) -> tuple[SongMemory, Array]:
@@ -372,9 +371,9 @@ def test_harmony_is_that_of_the_prefix_that_was_heard() -> None:
         memory = SongMemory(4)
         part = pitch[:, :heard]
         memory.write_vocal(0, np.zeros((64, heard), np.float32), part, np.zeros((2, heard), np.float32))
-        wish = LiveHarmony(TABLES, memory).harmonised(Wish(), TIMELINE, heard)
+        wish = LiveHarmony(HARMONISER, memory).harmonised(Wish(), TIMELINE, heard)
         told = np.concatenate([part, np.zeros((14, AHEAD_FRAMES), np.float32)], axis=1)
-        reference = harmonise(TABLES, told, TIMELINE, heard=np.arange(heard + AHEAD_FRAMES) < heard)
+        reference = HARMONISER.harmonise(told, TIMELINE, heard=np.arange(heard + AHEAD_FRAMES) < heard)
         assert reference is not None
         assert (wish.key, wish.chords) == (reference.key, reference.chords)
         assert wish.chords[-1].end_beat >= TIMELINE.beat_at_sample((heard + AHEAD_FRAMES // 2) * LATENT_HOP_SAMPLES)
@@ -382,7 +381,7 @@ def test_harmony_is_that_of_the_prefix_that_was_heard() -> None:
 
 def test_harmony_is_read_anew_as_more_is_sung() -> None:
     memory, pitch = sings(C_MAJOR)
-    harmony = LiveHarmony(TABLES, memory)
+    harmony = LiveHarmony(HARMONISER, memory)
     first = harmony.harmonised(Wish(), TIMELINE, pitch.shape[1])
     assert first.key == Key.parse("C")
     sings(F_SHARP * 5, pitch.shape[1], memory)
@@ -395,19 +394,19 @@ def test_what_was_sung_more_than_a_minute_ago_does_not_count() -> None:
     at = HEARD_FRAMES + pitch.shape[1] + 100
     for memory in (first, second):
         sings(C_MAJOR * 3, pitch.shape[1] + 200, memory)
-    one, two = (LiveHarmony(TABLES, memory).harmonised(Wish(), TIMELINE, at) for memory in (first, second))
+    one, two = (LiveHarmony(HARMONISER, memory).harmonised(Wish(), TIMELINE, at) for memory in (first, second))
     assert one.key == two.key == Key.parse("C")
     assert one.chords == two.chords
 
 
 def test_nothing_sung_leaves_harmony_open() -> None:
-    wish = LiveHarmony(TABLES, SongMemory(2)).harmonised(Wish(seed=3), TIMELINE, 64)
+    wish = LiveHarmony(HARMONISER, SongMemory(2)).harmonised(Wish(seed=3), TIMELINE, 64)
     assert wish == Wish(seed=3)
 
 
 def test_the_users_chords_and_key_win() -> None:
     memory, pitch = sings(C_MAJOR)
-    harmony, at = LiveHarmony(TABLES, memory), pitch.shape[1]
+    harmony, at = LiveHarmony(HARMONISER, memory), pitch.shape[1]
     chords = (ChordSpan(0.0, 1e6, Chord.parse("Ebm")),)
     assert harmony.harmonised(Wish(chords=chords), TIMELINE, at) == Wish(chords=chords)
     assert harmony.harmonised(Wish(listen_for_chords=False), TIMELINE, at) == Wish(listen_for_chords=False)
@@ -419,7 +418,7 @@ def test_the_users_chords_and_key_win() -> None:
 
 def test_other_wishes_pass_through_what_was_read_before() -> None:
     memory, pitch = sings(C_MAJOR)
-    harmony, at = LiveHarmony(TABLES, memory), pitch.shape[1]
+    harmony, at = LiveHarmony(HARMONISER, memory), pitch.shape[1]
     first = harmony.harmonised(Wish(seed=1), TIMELINE, at)
     second = harmony.harmonised(Wish(seed=2, style="rock"), TIMELINE, at)
     assert (second.seed, second.style) == (2, "rock")
@@ -430,7 +429,7 @@ def test_other_wishes_pass_through_what_was_read_before() -> None:
 
 def test_harmony_reaches_the_models_conditions() -> None:
     memory_chords = []
-    for tables in (None, TABLES):
+    for tables in (None, HARMONISER):
         model = WatchedModel(harmony=tables)
         band = Band(model, 2)
         band.hear(0, sung(66), True)

@@ -106,7 +106,7 @@ def test_a_bundle_has_harmony_tables_where_they_were_given(folder: Path) -> None
     write_manifest(folder, CODEC, np.zeros(64), np.ones(64), harmony=rule_tables())
     harmony = Bundle.load(folder, threads=1).harmony
     assert harmony is not None
-    assert harmony.to_dict() == rule_tables().to_dict()
+    assert harmony.tables.to_dict() == rule_tables().to_dict()
     edit(folder, lambda facts: facts["harmony"].update(first=facts["harmony"]["first"][:1]))
     with pytest.raises(BundleError, match=r"manifest\.json: .*harmony first has shape"):
         Bundle.load(folder)

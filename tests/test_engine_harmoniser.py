@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.harmoniser import Harmony, frame_beats, harmonic_units, harmonise
+from engine.harmonic_units import frame_beats, harmonic_units
+from engine.harmoniser import Harmoniser, Harmony
 from engine.harmony import Chord, Key
 from engine.harmony_tables import ChordState, HarmonyTables
 from engine.timeline import Timeline
 from tests.harmony_support import STATES, melody, rule_tables
 
 TABLES = rule_tables()
+HARMONISER = Harmoniser(TABLES)
 TIMELINE = Timeline.constant(100)
 I_V_VI_IV = ((0, "maj"), (7, "maj"), (9, "min"), (5, "maj"))
 
@@ -23,7 +25,7 @@ def song(tonic: int) -> list[Chord]:
 
 
 def read(pitch: np.ndarray[Any, np.dtype[np.float32]], key: Key | None = None, start_frame: int = 0) -> Harmony:
-    harmony = harmonise(TABLES, pitch, TIMELINE, start_frame, key)
+    harmony = HARMONISER.harmonise(pitch, TIMELINE, start_frame, key)
     assert harmony is not None
     return harmony
 
@@ -65,10 +67,10 @@ def test_a_transposed_melody_gives_the_transposed_harmony(steps: int) -> None:
 
 
 def test_silence_has_no_harmony_and_a_wrong_shape_is_refused() -> None:
-    assert harmonise(TABLES, np.zeros((14, 300), np.float32), TIMELINE) is None
-    assert harmonise(TABLES, np.zeros((14, 0), np.float32), TIMELINE) is None
+    assert HARMONISER.harmonise(np.zeros((14, 300), np.float32), TIMELINE) is None
+    assert HARMONISER.harmonise(np.zeros((14, 0), np.float32), TIMELINE) is None
     with pytest.raises(ValueError, match=r"pitch has shape \(12, 300\)"):
-        harmonise(TABLES, np.zeros((12, 300), np.float32), TIMELINE)
+        HARMONISER.harmonise(np.zeros((12, 300), np.float32), TIMELINE)
 
 
 def test_a_given_key_is_kept_and_bends_the_chords_to_it() -> None:
@@ -92,7 +94,7 @@ def test_rests_carry_on_with_chords_of_the_key() -> None:
 
 def test_a_bonus_for_changes_makes_chords_move_on_bar_lines_where_little_is_sung() -> None:
     pitch = 0.02 * melody(song(0), TIMELINE, 4)
-    still, moving = (harmonise(replace(TABLES, change_bonus=bonus), pitch, TIMELINE) for bonus in (0.0, 2.2))
+    still, moving = (Harmoniser(replace(TABLES, change_bonus=bonus)).harmonise(pitch, TIMELINE) for bonus in (0.0, 2.2))
     assert still is not None
     assert moving is not None
     assert len(moving.chords) > len(still.chords)
@@ -125,7 +127,7 @@ def test_chords_cover_the_song_without_a_gap_and_change_on_unit_borders_alone(
     timeline: Timeline, unit_beats: tuple[float, ...]
 ) -> None:
     pitch = np.random.default_rng(1).uniform(0, 0.3, (14, 700)).astype(np.float32)
-    harmony = harmonise(TABLES, pitch, timeline)
+    harmony = HARMONISER.harmonise(pitch, timeline)
     assert harmony is not None
     beats = frame_beats(timeline, 0, 700)
     units = harmonic_units(timeline, beats[0], beats[-1])
@@ -155,7 +157,7 @@ def test_tables_survive_a_round_trip_as_json() -> None:
     assert again.states == STATES
     np.testing.assert_allclose(again.transition, TABLES.transition, rtol=1e-4)
     pitch = melody(song(4), TIMELINE, 4)
-    assert harmonise(again, pitch, TIMELINE).chords == read(pitch).chords  # type: ignore[union-attr]
+    assert Harmoniser(again).harmonise(pitch, TIMELINE).chords == read(pitch).chords  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

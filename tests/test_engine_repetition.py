@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pytest
 
-from engine.harmoniser import harmonise
 from engine.harmony import Chord, ChordSpan
 from engine.harmony_tables import ChordState
 from engine.live_harmony import LiveHarmony
@@ -15,9 +14,9 @@ from engine.repetition import EXPECTED_WEIGHT, with_expected
 from engine.song_memory import SongMemory
 from engine.timeline import Timeline
 from engine.wish import Wish
-from tests.harmony_support import melody, rule_tables
+from tests.harmony_support import melody, rule_harmoniser
 
-TABLES = rule_tables()
+HARMONISER = rule_harmoniser()
 TIMELINE = Timeline.constant(120)
 BAR_BEATS = 4
 EIGHT_BARS = ((0, "maj"), (7, "maj"), (9, "min"), (4, "min"), (5, "maj"), (0, "maj"), (2, "min"), (7, "maj"))
@@ -44,7 +43,7 @@ def heard_frames(bars: float, frames: int) -> np.ndarray[tuple[int], np.dtype[np
 def test_a_progression_of_eight_bars_goes_on_where_nothing_was_heard_yet(heard_bars: float) -> None:
     pitch = melody(chords(32), TIMELINE, BAR_BEATS)
     heard = heard_frames(heard_bars, pitch.shape[1])
-    spans = [harmonise(TABLES, pitch * heard, TIMELINE, heard=known) for known in (heard, None)]
+    spans = [HARMONISER.harmonise(pitch * heard, TIMELINE, heard=known) for known in (heard, None)]
     ahead = range(int(np.ceil(heard_bars)), int(np.ceil(heard_bars)) + 4)
     repeated, continued = (share_right(harmony.chords, ahead) for harmony in spans if harmony)
     assert repeated == 1.0
@@ -54,7 +53,7 @@ def test_a_progression_of_eight_bars_goes_on_where_nothing_was_heard_yet(heard_b
 def test_what_was_heard_is_read_as_before_and_all_heard_changes_nothing() -> None:
     pitch = melody(chords(24), TIMELINE, BAR_BEATS)
     everywhere = np.ones(pitch.shape[1], np.bool_)
-    assert harmonise(TABLES, pitch, TIMELINE, heard=everywhere) == harmonise(TABLES, pitch, TIMELINE)
+    assert HARMONISER.harmonise(pitch, TIMELINE, heard=everywhere) == HARMONISER.harmonise(pitch, TIMELINE)
 
 
 def test_the_distance_at_which_the_song_repeats_counts_most() -> None:
@@ -95,7 +94,7 @@ def test_live_harmony_foresees_the_loop_and_costs_little_more() -> None:
     pitch = melody(chords(24), TIMELINE, BAR_BEATS)
     frames, memory = pitch.shape[1], SongMemory(4)
     memory.write_vocal(0, np.zeros((64, frames), np.float32), pitch, np.zeros((2, frames), np.float32))
-    live = LiveHarmony(TABLES, memory)
+    live = LiveHarmony(HARMONISER, memory)
     wish = live.harmonised(Wish(), TIMELINE, frames)
     assert share_right(wish.chords, range(25, 29)) == 1.0
     sung, begins_bar = np.random.default_rng(1).uniform(0, 1, (72, 12)), np.arange(72) % 2 == 0

@@ -15,15 +15,15 @@ from bridge.evaluation.visibility import COLUMNS, FULL, LATE, MOST_SONGS, REAL, 
 from bridge.live.work import Shape
 from engine.conditions import LAYOUT
 from engine.geometry import LATENT_HOP_SAMPLES, STEMS, frames_covering
+from engine.harmoniser import Harmoniser
 from engine.harmony import Chord, ChordSpan
-from engine.harmony_tables import HarmonyTables
 from engine.live_chunk import ChunkPlan, MadeChunk
 from engine.manifest import SamplingFacts
 from engine.spectra import Array
 from engine.timeline import Timeline
 from engine.window import Heard, Model
 from engine.wish import Wish
-from tests.harmony_support import melody, rule_tables
+from tests.harmony_support import melody, rule_harmoniser
 
 TIMELINE = Timeline.constant(100)
 SHAPE = Shape(chunk_frames=16, window_frames=64)
@@ -36,7 +36,7 @@ LABELS = ("C", "F", "G", "C", "Am", "F", "G", "C")
 class DeafModel:
     """A stand-in for a bundle that plays nothing and keeps what it was told."""
 
-    harmony: HarmonyTables | None = None
+    harmony: Harmoniser | None = None
     sampling: SamplingFacts = field(default_factory=SamplingFacts)
     latent_mean: Array = field(default_factory=lambda: np.zeros(64, np.float32))
     latent_std: Array = field(default_factory=lambda: np.ones(64, np.float32))
@@ -118,7 +118,7 @@ def test_the_model_is_told_the_chords_that_could_be_read_when_each_chunk_was_mad
     pitch = melody([span.chord for span in spans_of(LABELS)], TIMELINE, 4.0)
     right = {}
     for column in ("to the chunk's end", LATE, "not at all"):
-        model = DeafModel(harmony=rule_tables())
+        model = DeafModel(harmony=rule_harmoniser())
         told = told_chords(played(model, song_of(pitch), column))
         assert all(first.end_beat <= second.start_beat for first, second in pairwise(told))
         right[column] = chords_right(spans_of(LABELS), told)

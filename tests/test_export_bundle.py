@@ -72,7 +72,7 @@ def test_a_bundle_is_loaded_by_the_engine_and_agrees_with_torch(
     bundle = Bundle.load(out, threads=1)
     assert bundle.sampling.steps == 6
     assert bundle.harmony is not None
-    assert bundle.harmony.states == rule_tables().states
+    assert bundle.harmony.tables.states == rule_tables().states
     assert bundle.latent_mean == pytest.approx(0.5)
     assert bundle.latent_std == pytest.approx(2.0)
     network, _ = averaged_denoiser(checkpoint)

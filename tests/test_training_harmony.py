@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.harmoniser import Harmoniser
 from engine.harmony import NO_CHORD, Chord, ChordSpan, Key
 from engine.harmony_tables import ChordState, HarmonyTables
 from engine.timeline import Timeline
@@ -28,7 +29,7 @@ def test_songs_like_the_counted_ones_are_read_nearly_without_fault() -> None:
     tables = estimate([song(index) for index in range(48)], Settings())
     assert ChordState(7, "7") in tables.states
     unseen = [song(index) for index in (50, 55, 63, 70)]
-    text = report("test", tables, unseen)
+    text = report("test", Harmoniser(tables), unseen)
     assert text.startswith("test: 4 songs, key right in 4")
     lines = {line.strip().split("  ")[0]: line for line in text.splitlines()[1:]}
     assert float(lines["from the vocal"].split("root ")[1][:5]) > 0.9

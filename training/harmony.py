@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.harmoniser import Units, frame_beats, harmonic_units, sung_beats
+from engine.harmonic_units import Units, frame_beats, harmonic_units
+from engine.harmoniser import Harmoniser, sung_beats
 from engine.harmony import NO_CHORD, PITCH_CLASSES, Chord, ChordSpan, Key
 from engine.harmony_tables import MODES, ChordState, Floats, HarmonyTables
 from engine.timeline import Timeline
@@ -232,7 +233,7 @@ def main() -> int:
         return 2
     options.out.write_text(json.dumps(tables.to_dict(), indent=1) + "\n", encoding="utf-8")
     for split in ("validation", "test"):
-        print(report(split, tables, [song for song in songs if song.split == split]))
+        print(report(split, Harmoniser(tables), [song for song in songs if song.split == split]))
     return 0
 
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engine.harmoniser import frame_beats, harmonise
+from engine.harmonic_units import frame_beats
+from engine.harmoniser import Harmoniser
 from engine.harmony import PITCH_CLASSES, Chord, ChordSpan, Key
-from engine.harmony_tables import ChordState, Floats, HarmonyTables
+from engine.harmony_tables import ChordState, Floats
 from engine.timeline import Timeline
 
 COLUMNS = ("root", "triad", "notes")
@@ -37,21 +38,20 @@ class SungSong(Protocol):
 Guess = Callable[[SungSong, Floats], Sequence[Chord]]
 
 
-def report(name: str, tables: HarmonyTables, songs: Sequence[SungSong]) -> str:
+def report(name: str, harmoniser: Harmoniser, songs: Sequence[SungSong]) -> str:
     """Return a table: for each way to guess, the time-weighted shares of `agreement`, and how many keys are right."""
     others = dict(zip(map(id, songs), [*songs[1:], *songs[:1]], strict=True))
     guesses: dict[str, Guess] = {
-        "from the vocal": lambda song, beats: _read(tables, song, beats, None),
-        "from the vocal, key given": lambda song, beats: _read(tables, song, beats, song.key),
+        "from the vocal": lambda song, beats: _read(harmoniser, song, beats, None),
+        "from the vocal, key given": lambda song, beats: _read(harmoniser, song, beats, song.key),
         "the tonic chord of the true key": _tonic,
         "another song's chords": lambda song, beats: others[id(song)].chords_at(beats),
         "another song's chords, in the true key": lambda song, beats: _moved(others[id(song)], song.key, beats),
     }
-    keys = [harmonise(tables, song.pitch, song.timeline) for song in songs]
+    keys = [harmoniser.harmonise(song.pitch, song.timeline) for song in songs]
     right = sum(found is not None and found.key == song.key for found, song in zip(keys, songs, strict=True))
     scale = sum(
-        found is not None and _relative_major(found.key) == _relative_major(song.key)
-        for found, song in zip(keys, songs, strict=True)
+        found is not None and found.key.signature == song.key.signature for found, song in zip(keys, songs, strict=True)
     )
     lines = [f"{name}: {len(songs)} songs, key right in {right}, its notes in {scale}"]
     lines += [f"  {label:<40}" + _columns(score(songs, guess)) for label, guess in guesses.items()]
@@ -86,8 +86,8 @@ def at_beats(spans: Sequence[ChordSpan], beats: Floats) -> list[Chord]:
     return [spans[max(i, 0)].chord for i in np.searchsorted(starts, beats, side="right") - 1]
 
 
-def _read(tables: HarmonyTables, song: SungSong, beats: Floats, key: Key | None) -> Sequence[Chord]:
-    harmony = harmonise(tables, song.pitch, song.timeline, key=key)
+def _read(harmoniser: Harmoniser, song: SungSong, beats: Floats, key: Key | None) -> Sequence[Chord]:
+    harmony = harmoniser.harmonise(song.pitch, song.timeline, key=key)
     return at_beats(harmony.chords, beats) if harmony else [Chord(-1, (), -1)] * len(beats)
 
 
@@ -97,7 +97,7 @@ def _tonic(song: SungSong, beats: Floats) -> Sequence[Chord]:
 
 def _moved(other: SungSong, key: Key, beats: Floats) -> Sequence[Chord]:
     """Return another song's chords as if its key had the same notes as `key`."""
-    steps = (_relative_major(key) - _relative_major(other.key)) % PITCH_CLASSES
+    steps = (key.signature - other.key.signature) % PITCH_CLASSES
     return [_transposed(chord, steps) for chord in other.chords_at(beats)]
 
 
@@ -106,11 +106,6 @@ def _transposed(chord: Chord, steps: int) -> Chord:
         return chord
     root, bass = (chord.root + steps) % PITCH_CLASSES, (chord.bass + steps) % PITCH_CLASSES
     return Chord(root, tuple(sorted((note + steps) % PITCH_CLASSES for note in chord.pitch_classes)), bass)
-
-
-def _relative_major(key: Key) -> int:
-    """Return the tonic of the major key with the same notes."""
-    return (key.tonic + 3 * key.minor) % PITCH_CLASSES
 
 
 def _columns(shares: Floats) -> str:

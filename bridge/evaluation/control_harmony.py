@@ -13,7 +13,6 @@ from bridge.evaluation.takes import Band, Stems, fitted
 from engine.bundle import Bundle
 from engine.features import features_of
 from engine.geometry import STEMS
-from engine.harmoniser import harmonise
 from engine.harmony import PITCH_CLASSES, Chord, ChordSpan, Key
 from engine.metrics import pitch_class_energy
 from engine.timeline import Timeline
@@ -123,7 +122,7 @@ def likely_key(bundle: Bundle, excerpt: Excerpt) -> Key | None:
     """Return the key that the bundle reads off the vocal, else the song's; None where neither is known."""
     if bundle.harmony is None:
         return excerpt.facts.key
-    harmony = harmonise(bundle.harmony, features_of(excerpt.audio[VOCALS]).pitch, excerpt.timeline)
+    harmony = bundle.harmony.harmonise(features_of(excerpt.audio[VOCALS]).pitch, excerpt.timeline)
     return harmony.key if harmony else excerpt.facts.key
 
 

@@ -20,7 +20,6 @@ from bridge.live.settings import BAR_FRAMES, LIVE_WINDOW_FRAMES
 from bridge.live.work import Shape
 from engine.bundle import Bundle
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, STEMS, frames_covering
-from engine.harmoniser import harmonise
 from engine.harmony import ChordSpan
 from engine.live_chunk import ChunkPlan, MadeChunk
 from engine.timeline import Timeline
@@ -179,7 +178,7 @@ def _live(bundle: Bundle, song: Song, wish: Wish, shape: Shape, visible: Visible
 def _read_at_once(bundle: Bundle, song: Song) -> Sequence[ChordSpan]:
     """Return the chords that are read off the whole vocal."""
     pitch = song.heard.vocal_pitch[:, : frames_covering(song.samples)]
-    harmony = harmonise(bundle.harmony, pitch, song.timeline) if bundle.harmony else None
+    harmony = bundle.harmony.harmonise(pitch, song.timeline) if bundle.harmony else None
     return harmony.chords if harmony else ()
 
 

@@ -9,6 +9,8 @@ Songs: https://github.com/music-x-lab/POP909-Dataset; annotation: https://github
 import csv
 import re
 import tarfile
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,16 +21,18 @@ from training.corpus.theory import NOTE_NAMES, QUALITIES, pitch_class
 ARCHIVE = "pop909_structure.tar.xz"
 FLAGS = "pop909_flags.tsv"
 _FILES = ("melody.txt", "finalized_chord.txt", "analyzed_key.txt", "tempo.txt", "human_label1.txt")
-_CHORD_LINE = re.compile(r"(\S.*?)\s+\[([0-9, ]*)\]\s+(-?\d+)\s+(\d+)\s*$")
+_CHORD_LINE = re.compile(r"(\S.*?)\s+\[([0-9, ]*)\]\s+(?:(-?\d+)\s+)?(\d+)\s*$")
 _BAR_BEATS = 4.0
 
 
 @lru_cache(maxsize=2)
-def load_scores(data_dir: Path) -> dict[str, Score]:
+def load_scores(data_dir: Path, clean: bool = True) -> dict[str, Score]:
     """Read the clean core of POP909, once per process.
 
     Args:
         data_dir: folder with `pop909_structure.tar.xz` and, if at hand, `pop909_flags.tsv` (which songs fit the grid).
+        clean: whether to leave out songs whose bars may be half a bar off; those off the grid always are, and
+            without it those that cannot be read too.
 
     Returns:
         Score by song id such as `001`; empty where the archive is not there.
@@ -36,7 +40,7 @@ def load_scores(data_dir: Path) -> dict[str, Score]:
     path = data_dir / ARCHIVE
     if not path.is_file():
         return {}
-    wanted = _clean_songs(data_dir / FLAGS)
+    wanted = _songs_that(_is_clean if clean else _fits_grid, data_dir / FLAGS)
     texts: dict[str, dict[str, str]] = {}
     with tarfile.open(path) as archive:
         for member in archive:
@@ -45,23 +49,31 @@ def load_scores(data_dir: Path) -> dict[str, Score]:
                 stream = archive.extractfile(member)
                 if stream is not None and (wanted is None or parts[-2] in wanted):
                     texts.setdefault(parts[-2], {})[parts[-1]] = stream.read().decode()
-    scores = {song: parse_score(song, files) for song, files in sorted(texts.items()) if len(files) == len(_FILES)}
+    scores: dict[str, Score] = {}
+    for song, files in sorted(texts.items()):
+        with suppress(*(() if clean else (ValueError,))):  # a few songs beyond the core have lines that say nothing
+            if len(files) == len(_FILES):
+                scores[song] = parse_score(song, files)
     return {song: score for song, score in scores.items() if len(score.melody) > 40}
 
 
-def _clean_songs(path: Path) -> set[str] | None:
-    """Return the songs whose grid, phase and chord changes agree with the bars, or None without the table of flags."""
+def _songs_that(pass_by: Callable[[list[str]], bool], path: Path) -> set[str] | None:
+    """Return the songs whose row of the table of flags passes; None without the table."""
     if not path.is_file():
         return None
     with path.open(newline="") as table:
         rows = list(csv.reader(table, delimiter="\t"))[1:]
-    return {row[0] for row in rows if _is_clean(row)}
+    return {row[0] for row in rows if pass_by(row)}
+
+
+def _fits_grid(row: list[str]) -> bool:
+    return float(row[1]) >= 0.85 and row[2] == "4"
 
 
 def _is_clean(row: list[str]) -> bool:
+    """Return whether grid, phase and chord changes agree with the bars."""
     changes = [int(number) for number in re.findall(r"\d+", row[6])]
-    grid_fits = float(row[1]) >= 0.85 and row[2] == "4" and float(row[3]) > 0.8
-    return grid_fits and row[5] == "0" and changes[0] == max(changes)
+    return _fits_grid(row) and float(row[3]) > 0.8 and row[5] == "0" and changes[0] == max(changes)
 
 
 def parse_score(song: str, files: dict[str, str]) -> Score:
@@ -108,7 +120,7 @@ def _parse_chords(song: str, text: str) -> list[Chord]:
             raise ValueError(f"POP909 song {song}: chord line {line!r} cannot be read; unpack the archive again")
         label, tones, bass, beats = match.groups()
         end = beat + float(beats)
-        chords.append(_chord(beat, end, label, tones, int(bass)))
+        chords.append(_chord(beat, end, label, tones, int(bass or -1)))  # no chord may have no bass
         beat = end
     return chords
 

@@ -93,12 +93,20 @@ def arrange(recipe: Recipe, data_dir: Path | None) -> Song:
         ValueError: a POP909 recipe whose song is not in `data_dir`.
     """
     rng = np.random.default_rng([recipe.seed, 2])
-    if recipe.source == "composer":
-        score = compose(int(recipe.composition), recipe.style)
-    else:
-        score = _adapt(_pop909_score(recipe, data_dir), recipe.style, rng)
+    score = score_of(recipe, data_dir, rng)
     score = fit_voice(transpose(score, int(rng.integers(-5, 7))), float(rng.uniform(57, 67)))
     return arrange_score(score, recipe.id, recipe.style, recipe.seed, data_dir)
+
+
+def score_of(recipe: Recipe, data_dir: Path | None, rng: np.random.Generator) -> Score:
+    """Return the melody and chords of a recipe, before transposition and arrangement; `rng` chooses the excerpt.
+
+    Raises:
+        ValueError: a POP909 recipe whose song is not in `data_dir`.
+    """
+    if recipe.source == "composer":
+        return compose(int(recipe.composition), recipe.style)
+    return _adapt(_pop909_score(recipe, data_dir), recipe.style, rng)
 
 
 def _pop909_score(recipe: Recipe, data_dir: Path | None) -> Score:

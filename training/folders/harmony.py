@@ -1,6 +1,6 @@
 """Key and chords heard in bass and other, so that a song without a lead sheet teaches harmony too.
 
-Chords: triads and no chord, one a unit of `engine.harmoniser.harmonic_units`, by the match of chroma with templates and
+Chords: triads and no chord, one a unit of `engine.harmonic_units`, by the match of chroma with templates and
 a bonus for staying (Viterbi), as in Sheh and Ellis (2003), *Chord segmentation and recognition using EM-trained hidden
 Markov models*, without the training. Key: the one in which those chords are most at home.
 """
@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from engine.geometry import LATENT_HOP_SAMPLES
-from engine.harmoniser import frame_beats, harmonic_units
+from engine.harmonic_units import frame_beats, harmonic_units
 from engine.harmony import KEYS, NO_CHORD, PITCH_CLASSES, Chord, ChordSpan, Key
 from engine.metrics import pitch_class_energy
 from engine.spectra import Array
