@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.evaluation.heard_chords import heard_chords, heard_key
+from bridge.evaluation.heard_chords import heard_chords
+from bridge.evaluation.heard_key import heard_key
 from bridge.evaluation.metrics import chord_classes, energy_on_chord, grid_deviations_ms
 from bridge.evaluation.onsets import HOP_SAMPLES, onset_seconds, onset_strength
 from bridge.evaluation.real import loudness_lufs

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bridge.evaluation.heard_chords import heard_chords, heard_key
+from bridge.evaluation.heard_chords import heard_chords
+from bridge.evaluation.heard_key import heard_key
 from bridge.evaluation.heard_tempo import heard_bpm
 from bridge.evaluation.metrics import (
     chord_classes,
@@ -157,6 +158,17 @@ def test_progressions_are_in_their_keys(labels: tuple[str, ...], name: str) -> N
     spans = [ChordSpan(4.0 * bar, 4.0 * bar + 4.0, Chord.parse(label)) for bar, label in enumerate(labels)]
     silence = ChordSpan(4.0 * len(labels), 100.0, NO_CHORD)
     assert heard_key([*spans, silence]) == Key.parse(name)
+
+
+def test_the_order_of_chords_tells_apart_keys_that_share_them() -> None:
+    def key_of(*order: str) -> Key:
+        return heard_key([ChordSpan(4.0 * bar, 4.0 * bar + 4.0, Chord.parse(name)) for bar, name in enumerate(order)])
+
+    assert key_of("C", "F", "G", "C", "F", "G", "Am", "G") == Key.parse("C major")
+    assert key_of("Am", "Dm", "Am", "E", "Am", "F", "E", "Am") == Key.parse("A minor")
+    assert key_of(*("Am", "Dm", "G", "C") * 3) == Key.parse("C major")
+    assert key_of(*("Am", "C", "G", "Dm") * 3) == Key.parse("A minor")
+    assert heard_key([]) == Key.parse("C major")
 
 
 def test_a_key_is_heard_in_the_sound_of_its_chords() -> None:

@@ -8,18 +8,20 @@ import pytest
 import torch
 
 from bridge.bounce import factory_bundle
+from bridge.evaluation.heard_key import MOVES_FILE
 from engine.bundle import Bundle, BundleError
 from engine.chord_reader import CHORD_CLASSES, PLACE_CHANNELS, SLOTS, SUNG_CHANNELS, UNIT_CHANNELS
-from engine.harmony import Chord
+from engine.harmony import Chord, ChordSpan, Key
 from engine.timeline import Timeline
 from export import chords as export_chords
+from training.chord_moves import chord_moves
 from training.chords.__main__ import load_network
 from training.chords.network import ChordNetwork
 from training.chords.songs import ReadSong, composed_song, sung_pitch
 from training.chords.train import ChordTraining, as_live, batch_of, hide, share_right, train_chords
 from training.corpus.notes import Note
 from training.corpus.songs import list_recipes
-from training.harmony import nearest_quality
+from training.harmony import Song, nearest_quality
 
 COMPOSED = [composed_song(recipe, None, 0) for recipe in list_recipes(None, 12, 3)]
 
@@ -114,3 +116,21 @@ def test_training_learns_and_its_reader_goes_into_a_bundle_and_reads_the_same(tm
 @pytest.mark.parametrize(("label", "quality"), [("C6", "maj"), ("Dm9", "min7"), ("G13", "7"), ("Bm7b5", "dim")])
 def test_rich_chords_are_learned_as_the_nearest_quality(label: str, quality: str) -> None:
     assert nearest_quality(Chord.parse(label)) in {quality, "min7" if quality == "dim" else quality}
+
+
+def test_moves_are_counted_from_the_tonic_up_and_a_chord_that_stays_is_none() -> None:
+    timeline = Timeline.constant(100)
+    names = ("D", "Bm7", "Bm", "G", "A7", "D")
+    spans = tuple(ChordSpan(4.0 * bar, 4.0 * bar + 4.0, Chord.parse(name)) for bar, name in enumerate(names))
+    song = Song("train", np.zeros((14, 10), np.float32), timeline, Key.parse("D major"), spans)
+    counts = chord_moves([song, song])
+    assert counts.shape == (2, 24, 24)
+    assert counts.sum() == 2 * 4
+    assert counts[0, 0, 12 + 9] == counts[0, 12 + 9, 5] == counts[0, 5, 7] == counts[0, 7, 0] == 2
+
+
+def test_the_listeners_table_is_one_of_moves() -> None:
+    table = np.loadtxt(MOVES_FILE)
+    assert table.shape == (48, 24)
+    assert not np.diagonal(table.reshape(2, 24, 24), axis1=1, axis2=2).any()
+    assert table[7, 0] > 10 * table[6, 0], "the dominant goes home, the tritone does not"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bridge.evaluation.codec import Reconstruct
-from bridge.evaluation.heard_chords import heard_chords, heard_key
+from bridge.evaluation.heard_chords import heard_chords
+from bridge.evaluation.heard_key import heard_key
 from bridge.evaluation.mir_scores import chords_right, key_score
 from bridge.evaluation.songs import VOCALS, Excerpt
 from bridge.evaluation.takes import Band, Stems, fitted

@@ -1,10 +1,9 @@
-"""The triads heard in a bass and a harmony, beat by beat, and the key that they are of.
+"""The triads heard in a bass and a harmony, beat by beat.
 
-Templates of pitch classes, and a path that seldom changes; then how common each chord is in each key. A listener for
-the results, not part of what plays: it knows where the beats are, and neither key nor chords.
+Templates of pitch classes, and a path that seldom changes. A listener for the results, not part of what plays: it knows
+where the beats are, and neither key nor chords.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from bridge.evaluation.metrics import PITCH_CLASSES, Energy, window_shares
 from engine.geometry import LATENT_HOP_SAMPLES
-from engine.harmony import KEYS, NO_CHORD, Chord, ChordSpan, Key
+from engine.harmony import NO_CHORD, Chord, ChordSpan
 from engine.timeline import Timeline
 
 Floats = NDArray[np.float64]
@@ -28,16 +27,6 @@ _EVIDENCE = 4.0  # independent notes a beat
 _SEVENTH_LOG_PRIOR = -0.5
 _CHANGE_LOG_PRIOR = -8.0
 _SONG_WEIGHT = 0.3  # of how common the chord's notes are in the whole of what sounds
-
-# Share of the time that each triad holds in a song of the corpus's train split, by semitones above the tonic: major
-# triads of a major key, minor ones of it, then both of a minor key. Seldom ones are forgiven by `_UNHEARD`.
-_DEGREE_SHARES = (
-    ((0.289, 0.000, 0.013, 0.002, 0.006, 0.169, 0.000, 0.210, 0.001, 0.016, 0.009, 0.000),
-     (0.000, 0.000, 0.070, 0.001, 0.060, 0.012, 0.001, 0.001, 0.000, 0.139, 0.000, 0.001)),
-    ((0.019, 0.001, 0.000, 0.074, 0.000, 0.022, 0.000, 0.088, 0.128, 0.000, 0.122, 0.000),
-     (0.372, 0.000, 0.014, 0.000, 0.000, 0.108, 0.000, 0.051, 0.000, 0.001, 0.000, 0.000)),
-)  # fmt: skip
-_UNHEARD = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +70,6 @@ def heard_chords(bass: Energy, other: Energy, timeline: Timeline) -> tuple[Chord
         ChordSpan(float(first + beat), float(first + beat + 1), NO_CHORD if silent[beat] else triads[template])
         for beat, template in enumerate(path)
     )
-
-
-def heard_key(chords: Sequence[ChordSpan]) -> Key:
-    """Return the key in which major and minor triads such as these are most common; C major for none at all.
-
-    The mean of all pitch classes against a profile of the key's notes (Krumhansl and Schmuckler's way) says of many a
-    real accompaniment its relative key or its dominant's: three notes in four are the same. Chords tell them apart.
-    """
-    table = np.log(np.array(_DEGREE_SHARES) + _UNHEARD)
-    scores = np.zeros(KEYS)
-    for span in chords:
-        if span.chord != NO_CHORD:
-            root, minor = span.chord.root, (span.chord.root + 3) % PITCH_CLASSES in span.chord.pitch_classes
-            above = (root - np.arange(PITCH_CLASSES)) % PITCH_CLASSES
-            scores += (span.end_beat - span.start_beat) * table[:, int(minor), above].ravel()
-    return Key.from_index(int(scores.argmax()))
 
 
 def _scores(other: Floats, bass: Floats) -> Floats:

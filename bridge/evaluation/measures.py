@@ -6,7 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.evaluation.heard_chords import heard_chords, heard_key
+from bridge.evaluation.heard_chords import heard_chords
+from bridge.evaluation.heard_key import heard_key
 from bridge.evaluation.heard_tempo import heard_bpm
 from bridge.evaluation.metrics import (
     Energy,
