@@ -140,8 +140,8 @@ NOTES = (
     "harmony together, without the voice: autocorrelation of the same flux over one to four beats with a log-normal "
     "preference for 110 bpm; within 4 % (mir_eval) of the tempo that holds longest in the excerpt. Allowed octaves are "
     "its double, half, triple and third: half of a fast swing's quarter notes is what many would tap, and no listener "
-    "can tell what was written. *Key*: the one in which the chords heard are most common, by how long each "
-    "degree's triads hold in the train split; exactly right, and mir_eval's (MIREX's) weighted score.",
+    "can tell what was written. *Key*: the one in which the chords heard are likeliest, by how long triads "
+    "hold and which follows which in the train split; exactly right, and mir_eval's (MIREX's) weighted score.",
     "*Energy on the chord*: mean share of a frame's energy on the pitch classes of the sounding chord. *Agreement*: "
     "Pearson correlation of 12 pitch classes over windows of two beats, of bass and harmony with the reference; a pair "
     "is won when the accompaniment made from the song's own vocal agrees more with the real one than that from the "
