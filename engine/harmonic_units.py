@@ -1,4 +1,4 @@
-"""The grid that chords are read on: stretches of a song in which a chord may not change, and what is sung in each."""
+"""The grid that chords are read on: stretches of a song in which a chord may not change."""
 
 from __future__ import annotations
 

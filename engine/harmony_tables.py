@@ -61,7 +61,7 @@ class ChordState:
 class HarmonyTables:
     """Statistics of sung songs; every row of probabilities sums to 1 and holds no 0.
 
-    A *unit* is the stretch in which a chord may not change: `engine.harmoniser.harmonic_units`.
+    A *unit* is the stretch in which a chord may not change: `engine.harmonic_units`.
 
     Attributes:
         states: the chords that are told apart, in both modes.

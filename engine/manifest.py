@@ -158,7 +158,7 @@ def write_manifest(
         "latent_mean": [float(value) for value in latent_mean],
         "latent_std": [float(value) for value in latent_std],
         "training": _plain(training or {}),
-        "files": {name: file_facts(folder / name) for name in (*GRAPH_NAMES, *_chord_graph_in(folder))},
+        "files": {name: file_facts(folder / name) for name in graph_names((folder / CHORD_GRAPH).is_file())},
         **({"harmony": harmony.to_dict()} if harmony else {}),
     }
     path = folder / MANIFEST_NAME
@@ -187,7 +187,7 @@ def read_manifest(folder: Path) -> Manifest:
             SamplingFacts(**facts["sampling"]),
             *_statistics(facts["latent_mean"], facts["latent_std"]),
             facts["training"],
-            {name: str(facts["files"][name]["sha256"]) for name in (*GRAPH_NAMES, *_chord_graph_among(facts["files"]))},
+            {name: str(facts["files"][name]["sha256"]) for name in graph_names(CHORD_GRAPH in facts["files"])},
             HarmonyTables.from_dict(facts["harmony"]) if "harmony" in facts else None,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -197,12 +197,9 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _chord_graph_in(folder: Path) -> tuple[str, ...]:
-    return (CHORD_GRAPH,) if (folder / CHORD_GRAPH).is_file() else ()
-
-
-def _chord_graph_among(files: Mapping[str, Any]) -> tuple[str, ...]:
-    return (CHORD_GRAPH,) if CHORD_GRAPH in files else ()
+def graph_names(with_chords: bool) -> tuple[str, ...]:
+    """Return the files of a bundle's graphs."""
+    return (*GRAPH_NAMES, CHORD_GRAPH) if with_chords else GRAPH_NAMES
 
 
 def sha256_of(path: Path) -> str:

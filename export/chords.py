@@ -14,8 +14,8 @@ from engine.manifest import CHORD_GRAPH, file_facts, read_manifest
 from export.graphs import BATCH, Axis, GraphPlan, export_graph, round_weights
 from export.levels import change_manifest
 from export.parity import ParityError, measure_parity, require
-from training.chords.__main__ import load_network
 from training.chords.network import ChordNetwork
+from training.chords.train import load_network
 from training.common.checkpoint import CheckpointError
 
 AXES = {"units": {0: BATCH, 1: Axis("units")}}

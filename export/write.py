@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.bundle import SamplingFacts, write_manifest
 from engine.harmony_tables import HarmonyTables
-from engine.manifest import CHORD_GRAPH, GRAPH_NAMES, MANIFEST_NAME
+from engine.manifest import CHORD_GRAPH, MANIFEST_NAME, graph_names
 from export.codec import CodecCopy, CodecExport
 from export.graphs import GraphPlan, export_graph, round_weights
 from export.parity import Parity, measure_parity, require
@@ -52,7 +52,7 @@ def write_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         folder = Path(name)
         graphs = (codec.encoder, codec.decoder, denoiser, *((chords,) if chords else ()))
-        names = (*GRAPH_NAMES, *((CHORD_GRAPH,) if chords else ()))
+        names = graph_names(chords is not None)
         parities = [parity for graph in graphs for parity in _write_graph(graph, folder, say)]
         require(parities)
         facts = {"codec": codec.training, **training}

@@ -15,10 +15,9 @@ from engine.harmony import Chord, ChordSpan, Key
 from engine.timeline import Timeline
 from export import chords as export_chords
 from training.chord_moves import chord_moves
-from training.chords.__main__ import load_network
 from training.chords.network import ChordNetwork
 from training.chords.songs import ReadSong, composed_song, sung_pitch
-from training.chords.train import ChordTraining, as_live, batch_of, hide, share_right, train_chords
+from training.chords.train import ChordTraining, as_live, batch_of, hide, load_network, share_right, train_chords
 from training.corpus.notes import Note
 from training.corpus.songs import list_recipes
 from training.harmony import Song, nearest_quality

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,8 +19,8 @@ from engine.harmoniser import Harmoniser
 from engine.runtime import Array
 from training.chords.network import ChordNetwork
 from training.chords.songs import ReadSong, composed_song, read_song, whole_song
-from training.chords.train import KIND, ChordTraining, train_chords
-from training.common.checkpoint import CheckpointError, load_checkpoint
+from training.chords.train import ChordTraining, load_network, train_chords
+from training.common.checkpoint import CheckpointError
 from training.corpus.pop909 import load_scores
 from training.corpus.score import split_of
 from training.corpus.songs import Recipe, list_recipes
@@ -43,18 +42,6 @@ class TorchReader:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return logits."""
         return {"logits": self._network(torch.from_numpy(inputs["units"])).numpy()}
-
-
-def load_network(path: Path) -> tuple[ChordNetwork, dict[str, Any]]:
-    """Return the network of a checkpoint and what it says of its training.
-
-    Raises:
-        CheckpointError: the file is missing, damaged or of another kind.
-    """
-    payload = load_checkpoint(path, KIND)
-    network = ChordNetwork(**payload["sizes"])
-    network.load_state_dict(payload["network"])
-    return network, payload["training"]
 
 
 def composed_songs(count: int, data_dir: Path | None, workers: int) -> list[ReadSong]:

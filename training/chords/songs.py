@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chord_reader import chord_class, unit_channels
+from engine.conditions import PITCH_CHANNELS
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ
 from engine.harmonic_units import frame_beats, harmonic_units
 from engine.harmony import PITCH_CLASSES, Chord, ChordSpan, Key
@@ -23,7 +24,6 @@ from training.corpus.score import Score, split_of, swing_melody
 from training.corpus.songs import Recipe, score_of
 from training.harmony import Song, nearest_quality
 
-PITCH_CHANNELS = PITCH_CLASSES + 2
 FIFTH = 7
 
 

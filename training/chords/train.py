@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from engine.chord_reader import PLACE_CHANNELS, SLOTS, SUNG_CHANNELS, WINDOW_UNI
 from engine.harmony import PITCH_CLASSES
 from training.chords.network import ChordNetwork
 from training.chords.songs import ReadSong
-from training.common.checkpoint import save_checkpoint
+from training.common.checkpoint import load_checkpoint, save_checkpoint
 from training.common.progress import TrainingProgress
 from training.common.schedules import Budget, annealed_rate
 
@@ -91,6 +92,18 @@ def train_chords(
     sizes = {"width": config.width, "layers": config.layers}
     save_checkpoint(path, {"kind": KIND, "sizes": sizes, "network": network.state_dict(), "training": told})
     return path
+
+
+def load_network(path: Path) -> tuple[ChordNetwork, dict[str, Any]]:
+    """Return the network of a checkpoint and what it says of its training.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another kind.
+    """
+    payload = load_checkpoint(path, KIND)
+    network = ChordNetwork(**payload["sizes"])
+    network.load_state_dict(payload["network"])
+    return network, payload["training"]
 
 
 def batch_of(
