@@ -21,6 +21,7 @@ from engine.runtime import Array
 from engine.timeline import Timeline
 
 QUALITIES = ("maj", "min", "7", "min7", "maj7", "sus4", "dim")
+_SHAPES = {quality: Chord.parse(f"C:{quality}").pitch_classes for quality in QUALITIES}
 CHORD_CLASSES = PITCH_CLASSES * len(QUALITIES)
 SLOTS = 4
 """Parts of a unit, as long as each other: where in it a note is sung says how much it counts."""
@@ -46,19 +47,14 @@ class ChordReader:
         """Read with `graph`."""
         self._graph = graph
 
-    def read(self, channels: Array, units: Units, signature: int) -> tuple[Chord, ...]:
-        """Return the chord of each unit.
+    def log_probabilities(self, channels: Array) -> Floats:
+        """Return how likely each chord is in each unit, (units, CHORD_CLASSES).
+
+        A long song is read in windows that overlap by half.
 
         Args:
             channels: (units, UNIT_CHANNELS) from `unit_channels`.
-            units: the song's.
-            signature: pitch class of the major key that shares the song's notes.
         """
-        path = steady_path(self._log_probabilities(channels), units.begins_bar)
-        return tuple(chord_of(number, signature) for number in path)
-
-    def _log_probabilities(self, channels: Array) -> Floats:
-        """Return (units, CHORD_CLASSES); a long song is read in windows that overlap by half."""
         count = len(channels)
         result = np.zeros((count, CHORD_CLASSES))
         start = 0
@@ -106,17 +102,28 @@ def unit_channels(
     return np.concatenate([relative, np.stack(place, axis=1), np.clip(seen, 0.0, 1.0)], axis=1, dtype=np.float32)
 
 
-def chord_class(chord: Chord, quality: str, signature: int) -> int:
-    """Return the class of a chord whose quality is nearest to `quality`; -1 for no chord."""
+def chord_class(chord: Chord, signature: int) -> int:
+    """Return the class of a chord, or of the nearest there is; -1 for no chord."""
     if chord.root < 0:
         return -1
-    return QUALITIES.index(quality) * PITCH_CLASSES + (chord.root - signature) % PITCH_CLASSES
+    return QUALITIES.index(nearest_quality(chord)) * PITCH_CLASSES + (chord.root - signature) % PITCH_CLASSES
+
+
+def nearest_quality(chord: Chord) -> str:
+    """Return the quality whose notes above the root are most like the chord's; the simpler one if in doubt."""
+    notes = {(note - chord.root) % PITCH_CLASSES for note in chord.pitch_classes}
+    return max(_SHAPES, key=lambda quality: len(notes & {*_SHAPES[quality]}) / len(notes | {*_SHAPES[quality]}))
 
 
 def chord_of(number: int, signature: int) -> Chord:
     """Return the chord of class `number` where channel 0 is `signature`, in root position."""
     quality, degree = divmod(number, PITCH_CLASSES)
     return Chord.parse(f"{NOTE_NAMES[(signature + degree) % PITCH_CLASSES]}:{QUALITIES[quality]}")
+
+
+def steady_chords(log_probabilities: Floats, units: Units, signature: int) -> tuple[Chord, ...]:
+    """Return the chord of each unit, from what `ChordReader.log_probabilities` says."""
+    return tuple(chord_of(number, signature) for number in steady_path(log_probabilities, units.begins_bar))
 
 
 def steady_path(log_probabilities: Floats, begins_bar: NDArray[np.bool_]) -> list[int]:

@@ -3,7 +3,8 @@
 Simon, Morris and Basu (2008), *MySong: automatic accompaniment generation for vocal melodies*, with three changes: the
 pitch classes come as chroma with a voicing rather than as notes, chords change on bars and half bars rather than on
 bars alone (and by statistics of their own on each), and the key is the one with the highest summed likelihood of all
-chord sequences in it. (A key profile as in Temperley 2007 beside it found fewer keys: the emissions say the same.)
+chord sequences in it (`engine.vocal_key`). (A key profile as in Temperley 2007 beside it found fewer keys: the
+emissions say the same.)
 
 A pure function of the frames given: a prefix of the vocal has a harmony too.
 """
@@ -11,19 +12,20 @@ A pure function of the frames given: a prefix of the vocal has a harmony too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chord_reader import ChordReader, unit_channels
+from engine.chord_reader import ChordReader, steady_chords, unit_channels
 from engine.geometry import LATENT_RATE_HZ
 from engine.harmonic_units import Units, frame_beats, harmonic_units
-from engine.harmony import KEYS, PITCH_CLASSES, Chord, ChordSpan, Key
-from engine.harmony_tables import MODES, Floats, HarmonyTables
+from engine.harmony import PITCH_CLASSES, Chord, ChordSpan, Key
+from engine.harmony_tables import Floats, HarmonyTables
 from engine.repetition import with_expected
 from engine.timeline import Timeline
+from engine.vocal_key import key_scores, unit_likelihoods
 
 _PITCH_CHANNELS = PITCH_CLASSES + 2
 
@@ -44,12 +46,31 @@ class Harmony:
 
 
 @dataclass(frozen=True, slots=True)
+class _Readings:
+    """What a chord reader hears in a vocal, by the signature that it takes for granted; each read once."""
+
+    reader: ChordReader
+    pitch: NDArray[np.float32]
+    timeline: Timeline
+    beats: Floats
+    units: Units
+    heard: NDArray[np.bool_] | None
+    done: dict[int, Floats] = field(default_factory=dict)
+
+    def __call__(self, signature: int) -> Floats:
+        if signature not in self.done:
+            channels = unit_channels(self.pitch, self.timeline, self.beats, self.units, signature, self.heard)
+            self.done[signature] = self.reader.log_probabilities(channels)
+        return self.done[signature]
+
+
+@dataclass(frozen=True, slots=True)
 class Harmoniser:
     """Reads key and chords off vocals.
 
     Attributes:
         tables: statistics of songs, which say the key, and the chords where there is no reader.
-        reader: reads the chords, if the bundle has one.
+        reader: reads the chords, if the bundle has one, and has a say in the key.
     """
 
     tables: HarmonyTables
@@ -87,14 +108,15 @@ class Harmoniser:
         beats = frame_beats(timeline, start_frame, pitch.shape[1])
         units = harmonic_units(timeline, float(beats[0]), float(beats[-1]))
         sung = sung_beats(pitch, timeline, beats, units, self.tables.beat_accent)
+        readings = _Readings(self.reader, pitch, timeline, beats, units, heard) if self.reader else None
         confidence = 1.0
         if key is None:
-            scores = _key_scores(self.tables, _unit_likelihoods(self.tables, sung), units.begins_bar)
+            scores = key_scores(self.tables, sung, units.begins_bar, readings)
             index = int(scores.argmax())
             key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
-        if self.reader is not None:
-            channels = unit_channels(pitch, timeline, beats, units, key.signature, heard)
-            return Harmony(key, confidence, _spans(self.reader.read(channels, units, key.signature), units))
+        if readings is not None:
+            chords = steady_chords(readings(key.signature), units, key.signature)
+            return Harmony(key, confidence, _spans(chords, units))
         if heard is not None and not heard.all():
             sung = with_expected(sung, units.begins_bar, _heard_share(heard, units.of_beats(beats), len(sung)))
         return Harmony(key, confidence, _spans(_tabled(self.tables, key, sung, units), units))
@@ -125,30 +147,6 @@ def _heard_share(heard: NDArray[np.bool_], unit_of_frame: NDArray[np.intp], unit
     return np.asarray(np.bincount(unit_of_frame, heard, minlength=units) / np.maximum(frames, 1))
 
 
-def _unit_likelihoods(tables: HarmonyTables, sung: Floats) -> Floats:
-    """Return log likelihoods (units, 2 modes, 12 tonics, states) of what is sung: a key is a rotation of chroma."""
-    relative = sung[:, (np.arange(PITCH_CLASSES)[:, None] + np.arange(PITCH_CLASSES)) % PITCH_CLASSES]
-    logs = np.log(tables.emission).reshape(-1, PITCH_CLASSES)
-    products = tables.evidence * relative.reshape(-1, PITCH_CLASSES) @ logs.T
-    by_mode = products.reshape(len(sung), PITCH_CLASSES, len(MODES), len(tables.states))
-    return np.ascontiguousarray(by_mode.transpose(0, 2, 1, 3))
-
-
-def _key_scores(tables: HarmonyTables, likelihoods: Floats, begins_bar: NDArray[np.bool_]) -> Floats:
-    """Return the log likelihood of each of the 24 keys: the forward algorithm in all keys at once."""
-    peaks = likelihoods.max(axis=3)
-    emitted = np.exp(likelihoods - peaks[..., None])
-    scores = np.log(tables.mode_prior)[:, None] + peaks.sum(axis=0)
-    forward = tables.first[:, None] * emitted[0]
-    for unit in range(len(likelihoods)):
-        if unit:
-            forward = forward @ tables.transition[:, int(begins_bar[unit])] * emitted[unit]
-        total = forward.sum(axis=2)
-        scores += np.log(total)
-        forward /= total[..., None]
-    return scores.reshape(KEYS)
-
-
 def _best_path(
     tables: HarmonyTables, mode: int, likelihoods: Floats, begins_bar: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
@@ -171,7 +169,7 @@ def _best_path(
 def _tabled(tables: HarmonyTables, key: Key, sung: Floats, units: Units) -> tuple[Chord, ...]:
     """Return the chord of each unit by the tables alone."""
     mode = int(key.minor)
-    path = _best_path(tables, mode, _unit_likelihoods(tables, sung)[:, mode, key.tonic], units.begins_bar)
+    path = _best_path(tables, mode, unit_likelihoods(tables, sung)[:, mode, key.tonic], units.begins_bar)
     return tuple(tables.states[state].chord_in(key.tonic) for state in path)
 
 

@@ -16,10 +16,12 @@ from engine.chord_reader import (
     ChordReader,
     chord_class,
     chord_of,
+    nearest_quality,
+    steady_chords,
     steady_path,
     unit_channels,
 )
-from engine.harmonic_units import Units, frame_beats, harmonic_units
+from engine.harmonic_units import frame_beats, harmonic_units
 from engine.harmoniser import Harmoniser
 from engine.harmony import Chord, Key
 from engine.runtime import Array
@@ -60,11 +62,30 @@ def test_each_class_is_a_chord_and_back(label: str, signature: int) -> None:
     chord = Chord.parse(label)
     quality = label.lstrip("ABCDEFG#b") if label != "F#m" else "min"
     quality = {"": "maj", "m7": "min7"}.get(quality, quality)
-    number = chord_class(chord, quality, signature)
+    number = chord_class(chord, signature)
+    assert number // 12 == QUALITIES.index(quality)
     again = chord_of(number, signature)
     assert (again.root, again.pitch_classes) == (chord.root, chord.pitch_classes)
     assert 0 <= number < CHORD_CLASSES == 12 * len(QUALITIES)
-    assert chord_class(Chord.parse("N"), "maj", signature) == -1
+    assert chord_class(Chord.parse("N"), signature) == -1
+
+
+@pytest.mark.parametrize(
+    ("label", "quality"),
+    [
+        ("D", "maj"),
+        ("C6", "maj"),
+        ("Dm", "min"),
+        ("D9", "7"),
+        ("G13", "7"),
+        ("Dm9", "min7"),
+        ("Dmaj9", "maj7"),
+        ("D7sus4", "sus4"),
+        ("Ddim", "dim"),
+    ],
+)
+def test_rich_chords_go_to_the_nearest_quality(label: str, quality: str) -> None:
+    assert nearest_quality(Chord.parse(label)) == quality
 
 
 def test_channels_say_what_is_sung_where_in_the_unit_and_what_was_heard() -> None:
@@ -114,16 +135,16 @@ def test_long_songs_are_read_in_windows_and_short_ones_at_once() -> None:
     pitch = melody(chords, TIMELINE, 2)
     beats = frame_beats(TIMELINE, 0, pitch.shape[1])
     units = harmonic_units(TIMELINE, float(beats[0]), float(beats[-1]))
-    found = ChordReader(graph).read(channels(pitch), units, 0)
+    found = steady_chords(ChordReader(graph).log_probabilities(channels(pitch)), units, 0)
     firsts = [chord.pitch_classes[2 * unit % 3] for unit, chord in enumerate(chords)]
     assert [chord.root for chord in found] == firsts
     assert max(graph.asked) == WINDOW_UNITS
     assert len(graph.asked) == 4
-    ChordReader(graph).read(channels(pitch[:, :500]), harmonic_units(TIMELINE, 0.0, float(beats[499])), 0)
+    ChordReader(graph).log_probabilities(channels(pitch[:, :500]))
     assert len(graph.asked) == 5
 
 
-def test_a_harmoniser_with_a_reader_finds_the_key_by_the_tables_and_the_chords_by_the_reader() -> None:
+def test_a_harmoniser_with_a_reader_finds_the_chords_by_the_reader() -> None:
     pitch = melody(SONG, TIMELINE, 4)
     harmony = Harmoniser(rule_tables(), ChordReader(FirstNoteGraph())).harmonise(pitch, TIMELINE)
     assert harmony is not None
@@ -135,5 +156,4 @@ def test_a_harmoniser_with_a_reader_finds_the_key_by_the_tables_and_the_chords_b
 
 
 def test_a_unit_alone_is_read() -> None:
-    units = Units(np.array([0.0, 2.0]), np.array([True]))
-    assert len(ChordReader(FirstNoteGraph()).read(np.zeros((1, UNIT_CHANNELS), np.float32), units, 0)) == 1
+    assert len(ChordReader(FirstNoteGraph()).log_probabilities(np.zeros((1, UNIT_CHANNELS), np.float32))) == 1

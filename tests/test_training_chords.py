@@ -20,7 +20,7 @@ from training.chords.songs import ReadSong, composed_song, sung_pitch
 from training.chords.train import ChordTraining, as_live, batch_of, hide, load_network, share_right, train_chords
 from training.corpus.notes import Note
 from training.corpus.songs import list_recipes
-from training.harmony import Song, nearest_quality
+from training.harmony import Song
 
 COMPOSED = [composed_song(recipe, None, 0) for recipe in list_recipes(None, 12, 3)]
 
@@ -92,9 +92,9 @@ def test_what_lies_beyond_a_songs_end_changes_nothing() -> None:
 
 def test_training_learns_and_its_reader_goes_into_a_bundle_and_reads_the_same(tmp_path: Path) -> None:
     before = share_right(ChordNetwork(16, 2), COMPOSED)
-    path = train_chords(ChordTraining(tmp_path, minutes=0.12, width=16, layers=2), COMPOSED, (), COMPOSED)
+    path = train_chords(ChordTraining(tmp_path, minutes=0.2, width=16, layers=2), COMPOSED, (), COMPOSED)
     network, training = load_network(path)
-    assert training["steps"] > 20
+    assert training["steps"] > 5
     assert share_right(network, COMPOSED) > before + 0.1
     bundle = tmp_path / "bundle"
     shutil.copytree(factory_bundle(), bundle)
@@ -110,11 +110,6 @@ def test_training_learns_and_its_reader_goes_into_a_bundle_and_reads_the_same(tm
     (bundle / "chords.onnx").unlink()
     with pytest.raises(BundleError, match=r"chords\.onnx: missing"):
         Bundle.load(bundle, threads=1)
-
-
-@pytest.mark.parametrize(("label", "quality"), [("C6", "maj"), ("Dm9", "min7"), ("G13", "7"), ("Bm7b5", "dim")])
-def test_rich_chords_are_learned_as_the_nearest_quality(label: str, quality: str) -> None:
-    assert nearest_quality(Chord.parse(label)) in {quality, "min7" if quality == "dim" else quality}
 
 
 def test_moves_are_counted_from_the_tonic_up_and_a_chord_that_stays_is_none() -> None:

@@ -10,7 +10,7 @@ from engine.harmony_tables import ChordState, HarmonyTables
 from engine.timeline import Timeline
 from export.__main__ import read_harmony
 from tests.harmony_support import melody
-from training.harmony import Settings, Song, estimate, main, nearest_quality, read_songs, state_of
+from training.harmony import Settings, Song, estimate, main, read_songs, state_of
 from training.harmony_scores import agreement, report, score
 
 TURNS = {False: ((0, "maj"), (9, "min"), (5, "maj"), (7, "7")), True: ((0, "min"), (8, "maj"), (3, "maj"), (10, "maj"))}
@@ -56,14 +56,6 @@ def test_the_right_chords_score_one_and_the_tonic_its_share() -> None:
 )
 def test_agreement_by_hand(true: str, guessed: str, expected: tuple[float, float, float]) -> None:
     assert agreement(Chord.parse(true), Chord.parse(guessed)) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("label", "quality"),
-    [("D", "maj"), ("Dm", "min"), ("D9", "7"), ("Dm9", "min7"), ("Dmaj9", "maj7"), ("D7sus4", "sus4"), ("Ddim", "dim")],
-)
-def test_rich_chords_go_to_the_nearest_quality(label: str, quality: str) -> None:
-    assert nearest_quality(Chord.parse(label)) == quality
 
 
 def test_chords_without_a_state_of_their_own_go_to_the_state_with_most_notes_in_common() -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chord_reader import nearest_quality
 from engine.harmony import PITCH_CLASSES
-from training.harmony import Song, nearest_quality, read_songs
+from training.harmony import Song, read_songs
 
 TRIADS = 2 * PITCH_CLASSES
 MINOR_QUALITIES = ("min", "min7", "dim")

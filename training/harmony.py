@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.chord_reader import QUALITIES, nearest_quality
 from engine.harmonic_units import Units, frame_beats, harmonic_units
 from engine.harmoniser import Harmoniser, sung_beats
 from engine.harmony import NO_CHORD, PITCH_CLASSES, Chord, ChordSpan, Key
@@ -26,8 +27,7 @@ from engine.timeline import Timeline
 from training.harmony_scores import report
 
 TRIADS = tuple(ChordState(degree, quality) for quality in ("maj", "min") for degree in range(PITCH_CLASSES))
-RICHER_QUALITIES = ("7", "min7", "maj7", "sus4", "dim")
-_SHAPES = {quality: ChordState(0, quality).chord_in(0).pitch_classes for quality in ("maj", "min", *RICHER_QUALITIES)}
+RICHER_QUALITIES = QUALITIES[2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,6 @@ def _song(pitch: np.ndarray[Any, np.dtype[np.float32]], facts: dict[str, Any]) -
     timeline = Timeline(facts["tempo_map"], facts["time_signatures"])
     chords = sorted((ChordSpan.from_row(row) for row in facts["chords"]), key=lambda span: span.start_beat)
     return Song(facts["split"], pitch, timeline, Key.parse(facts["key"]), tuple(chords))
-
-
-def nearest_quality(chord: Chord) -> str:
-    """Return the quality whose notes above the root are most like the chord's; the simpler one if in doubt."""
-    notes = {(note - chord.root) % PITCH_CLASSES for note in chord.pitch_classes}
-    return max(_SHAPES, key=lambda quality: len(notes & {*_SHAPES[quality]}) / len(notes | {*_SHAPES[quality]}))
 
 
 def state_of(chord: Chord, key: Key, states: Sequence[ChordState]) -> int:

@@ -22,7 +22,7 @@ from training.corpus.arranger import TRIPLET_STYLES, monophonic
 from training.corpus.notes import Note
 from training.corpus.score import Score, split_of, swing_melody
 from training.corpus.songs import Recipe, score_of
-from training.harmony import Song, nearest_quality
+from training.harmony import Song
 
 FIFTH = 7
 
@@ -47,8 +47,8 @@ def read_song(song: Song) -> ReadSong:
     signature = song.key.signature
     channels = unit_channels(song.pitch, song.timeline, beats, units, signature)
     chords = song.chords_at((units.borders[:-1] + units.borders[1:]) / 2)
-    classes = [chord_class(chord, nearest_quality(chord) if chord.root >= 0 else "maj", signature) for chord in chords]
-    return ReadSong(channels.astype(np.float16), np.array(classes, np.int64))
+    classes = np.array([chord_class(chord, signature) for chord in chords], np.int64)
+    return ReadSong(channels.astype(np.float16), classes)
 
 
 def composed_song(recipe: Recipe, data_dir: Path | None, seed: int) -> ReadSong:

@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from engine.styles import STYLES
 from training.corpus.folder import is_finished, write_song
 from training.corpus.performance import Company, hire, perform
 from training.corpus.render import Orchestra, RenderError, find_soundfont
@@ -132,12 +133,14 @@ def build(
     workers: int = 2,
     first: int | None = None,
     split: str | None = None,
+    style: str | None = None,
 ) -> int:
-    """Render what `out_dir` does not hold yet, of one split or of all; return the number of songs rendered now."""
+    """Render what `out_dir` does not hold yet, of one split and style or of all; return how many were rendered now."""
     console = Console(stderr=True)
     out_dir.mkdir(parents=True, exist_ok=True)
-    listed = [recipe for recipe in list_recipes(data_dir, config.songs, config.seed) if split in (None, recipe.split)]
-    recipes = mixed_order(listed, config.seed)[:first]
+    listed = list_recipes(data_dir, config.songs, config.seed)
+    asked = [recipe for recipe in listed if split in (None, recipe.split) and style in (None, recipe.style)]
+    recipes = mixed_order(asked, config.seed)[:first]
     waiting = [recipe for recipe in recipes if not is_finished(out_dir / recipe.id)]
     console.print(f"{len(recipes)} songs, {len(recipes) - len(waiting)} there already; voices are analysed once")
     company = hire(data_dir, out_dir / VOICE_CACHE_FOLDER, config.shares())
@@ -170,6 +173,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--songs", type=int, default=None, help="instead of the configuration's number of songs")
     parser.add_argument("--first", type=int, default=None, help="render only the first so many of them")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="render only the songs of this split")
+    parser.add_argument("--style", choices=STYLES, help="render only the songs of this style")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     return parser.parse_args(arguments)
 
@@ -182,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.songs is not None:
             changes: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
             config = CorpusConfig(**{**changes, "songs": options.songs})
-        build(config, options.data, options.out, options.workers, options.first, options.split)
+        build(config, options.data, options.out, options.workers, options.first, options.split, options.style)
     except (ValueError, OSError, RenderError) as error:
         print(f"corpus: {error}", file=sys.stderr)
         return 2
