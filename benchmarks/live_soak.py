@@ -157,7 +157,7 @@ class Soak:
         ends = [*(each.seconds for each in self.disturbances[1:]), self.passed]
         for each, end in zip(self.disturbances, ends, strict=False):
             start = self.start_seconds + each.seconds
-            seconds = recovery_seconds(list(self.watch.levels), start, self.start_seconds + end)
+            seconds = recovery_seconds(list(self.watch.levels), start, self.start_seconds + end, each.bar_seconds)
             each.bars = None if seconds is None else seconds / each.bar_seconds
 
     def _disturb(self, now: float) -> None:

@@ -57,7 +57,7 @@ class Disturbance:
         kind: `stall`, `kill`, `restart`, `tempo` or `locate`.
         seconds: when, since the song first moved.
         bar_seconds: length of a bar then.
-        bars: bars until the fresh chunk played for good; None if it did not before the next disturbance.
+        bars: bars until the fresh chunk played again, for a bar at least; None if not before the next disturbance.
         words: what the session told meanwhile.
     """
 
@@ -73,17 +73,23 @@ class Disturbance:
         return any(re.search(REPORTED[self.kind], words) for words in self.words)
 
 
-def recovery_seconds(levels: Sequence[LevelChange], start: float, end: float) -> float | None:
-    """Return how long after `start` the fresh chunk plays for good, 0 if it never ceased, None if not before `end`."""
-    before = [change for change in levels if change.seconds <= start]
+def recovery_seconds(levels: Sequence[LevelChange], start: float, end: float, steady_seconds: float) -> float | None:
+    """Return how long after `start` all is as it should be again, for `steady_seconds` on end or up to `end`.
+
+    0 if nothing else was heard before that; None if it is not before `end`. A chunk that is late after a bar in which
+    all was well is one of those that the row of chunks counts, not the disturbance's.
+    """
+    before = [change for change in levels if change.seconds <= start][-1:]
     within = [change for change in levels if start < change.seconds < end]
-    last = (before[-1:] + within)[-1:]
-    if last and not last[0].recovered:
-        return None
-    bad = [index for index, change in enumerate(within) if not change.recovered]
-    if bad:
-        return within[bad[-1] + 1].seconds - start
-    return within[0].seconds - start if before and not before[-1].recovered else 0.0
+    well_since = start if not before or before[0].recovered else None
+    for change in within:
+        if not change.recovered:
+            if well_since is not None and well_since > start and change.seconds - well_since >= steady_seconds:
+                break
+            well_since = None
+        elif well_since is None:
+            well_since = change.seconds
+    return None if well_since is None else well_since - start
 
 
 def level_seconds(levels: Sequence[LevelChange], end: float) -> dict[str, float]:

@@ -38,18 +38,20 @@ def levels(*changes: tuple[float, Level] | tuple[float, Level, int]) -> list[Lev
     return [LevelChange(change[0], change[1], True, change[2] if len(change) > 2 else 1) for change in changes]
 
 
-def test_recovery_is_the_last_return_to_the_fresh_chunk() -> None:
+def test_recovery_is_the_return_to_the_fresh_chunk_for_a_bar() -> None:
     changes = levels((0, FRESH), (11, BACKUP), (12, FRESH), (13, BACKUP), (14.5, FRESH), (30, BACKUP))
-    assert recovery_seconds(changes, 10, 20) == 4.5
-    assert recovery_seconds(changes, 15, 20) == 0.0
-    assert recovery_seconds(changes, 13.5, 20) == 1.0
-    assert recovery_seconds(changes, 10, 14) is None
-    assert recovery_seconds(changes, 29, 40) is None
+    assert recovery_seconds(changes, 10, 20, 2.0) == 4.5
+    assert recovery_seconds(changes, 10, 20, 1.0) == 2.0, "what comes after a bar of fresh sound is another's doing"
+    assert recovery_seconds(changes, 10, 13, 2.0) == 2.0, "up to the next disturbance"
+    assert recovery_seconds(changes, 15, 20, 2.0) == 0.0
+    assert recovery_seconds(changes, 13.5, 20, 2.0) == 1.0
+    assert recovery_seconds(changes, 10, 14, 2.0) is None
+    assert recovery_seconds(changes, 29, 40, 2.0) is None
 
 
 def test_a_song_that_stands_needs_no_chunk() -> None:
-    assert recovery_seconds([LevelChange(0, RESTING, False, 1)], 1, 2) == 0.0
-    assert recovery_seconds([LevelChange(0, RESTING, True, 1)], 1, 2) is None
+    assert recovery_seconds([LevelChange(0, RESTING, False, 1)], 1, 2, 2.0) == 0.0
+    assert recovery_seconds([LevelChange(0, RESTING, True, 1)], 1, 2, 2.0) is None
 
 
 def test_silence_before_the_first_chunk_of_a_place_is_told_apart_from_silence_after_it() -> None:
