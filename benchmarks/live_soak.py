@@ -220,7 +220,7 @@ def result_of(soak: Soak, probe: Probe) -> SoakResult:
     server, watch, passed = soak.server, soak.watch, soak.passed
     pace, facts = server.session.generator.pace, server.session.out.facts()
     times, sizes = zip(*soak.rss, strict=True)
-    growth, error = slope_an_hour(*minute_means([each for each in soak.rss if each[0] >= passed / 4]))
+    growth, error = slope_an_hour(*minute_means([each for each in soak.rss if each[0] >= passed / 2]))
     pings = probe.seconds.get(f"{PREFIX}/ping", [])
     return SoakResult(
         provenance=provenance().line,

@@ -76,15 +76,16 @@ class Disturbance:
 def recovery_seconds(levels: Sequence[LevelChange], start: float, end: float, steady_seconds: float) -> float | None:
     """Return how long after `start` all is as it should be again, for `steady_seconds` on end or up to `end`.
 
-    0 if nothing else was heard before that; None if it is not before `end`. A chunk that is late after a bar in which
-    all was well is one of those that the row of chunks counts, not the disturbance's.
+    0 if all is well for twice as long from `start` on: what comes later is not its doing. None if it is not well before
+    `end`. What is late after that is one of the chunks that their own row counts.
     """
     before = [change for change in levels if change.seconds <= start][-1:]
     within = [change for change in levels if start < change.seconds < end]
     well_since = start if not before or before[0].recovered else None
     for change in within:
         if not change.recovered:
-            if well_since is not None and well_since > start and change.seconds - well_since >= steady_seconds:
+            needed = steady_seconds * (2.0 if well_since == start else 1.0)
+            if well_since is not None and change.seconds - well_since >= needed:
                 break
             well_since = None
         elif well_since is None:
@@ -137,7 +138,7 @@ class SoakResult:
         vocal: what came of the vocal's packets.
         rss_mb: resident memory at the start, after two minutes and at the end.
         rss_minutes_mb: mean of each minute.
-        growth_mb_hour: slope of these over the last three quarters.
+        growth_mb_hour: slope of these over the second half.
         growth_error_mb_hour: standard error of that.
         disturbances: what went wrong, and how soon it was mended.
         sender_ends: when the DAW ended by itself, and why.
@@ -227,7 +228,7 @@ def table(result: SoakResult) -> str:
         "Underruns": f"{result.underruns} while the song moved, {result.underruns_before} before; "
         f"{1e3 * result.stood_in_seconds:.0f} ms stood in for the player",
         "Played": ", ".join(f"{seconds:.2f} s {name}" for name, seconds in result.level_seconds.items()),
-        "Memory": f"{memory}; by minutes {growth_words(result)} over the last three quarters",
+        "Memory": f"{memory}; by minutes {growth_words(result)} over the second half",
         "OSC round trip": f"{result.pings} pings: {ms.format(*result.round_trip_ms)}; {result.pings_lost} lost",
         "Heartbeats": ", ".join(f"{count} {state}" for state, count in result.heartbeats.items()),
         "Vocal": ", ".join(f"{name} {result.vocal[name]}" for name in shown),

@@ -44,6 +44,7 @@ def test_recovery_is_the_return_to_the_fresh_chunk_for_a_bar() -> None:
     assert recovery_seconds(changes, 10, 20, 1.0) == 2.0, "what comes after a bar of fresh sound is another's doing"
     assert recovery_seconds(changes, 10, 13, 2.0) == 2.0, "up to the next disturbance"
     assert recovery_seconds(changes, 15, 20, 2.0) == 0.0
+    assert recovery_seconds(changes, 10, 20, 0.4) == 0.0, "what comes two bars later is not its doing"
     assert recovery_seconds(changes, 13.5, 20, 2.0) == 1.0
     assert recovery_seconds(changes, 10, 14, 2.0) is None
     assert recovery_seconds(changes, 29, 40, 2.0) is None
