@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridge.live import take_log
+from bridge.live import take_log, take_writer
 from bridge.live.lane import Roll
 from bridge.live.quantum import Quantum, Voice, render
 from bridge.live.take_index import read_index
@@ -28,7 +28,7 @@ from bridge.live.take_records import (
     read_lines,
 )
 from bridge.live.take_store import make_take_folder
-from bridge.live.take_writer import KEPT_CHUNKS, MAX_MERGED_SAMPLES
+from bridge.live.take_writer import KEPT_CHUNKS, KNOWN_CHUNKS, MAX_MERGED_SAMPLES
 from bridge.live.work import Delivery
 from engine.band import Entry
 from engine.geometry import STEMS
@@ -170,6 +170,16 @@ def test_the_reach_of_a_voice_off_the_grid_counts_its_filter(log: TakeLog, befor
     log.played(Quantum(512, (Voice(1, reach - 512 - before_the_end, 1.0),), GAINS, GAINS), 0.0)
     log.close()
     assert len(lines_of(log, MoreLine)) == more
+
+
+def test_a_take_of_an_evening_knows_its_last_chunks_alone(log: TakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(take_writer, "KNOWN_CHUNKS", 8)
+    assert KNOWN_CHUNKS > KEPT_CHUNKS
+    for number in range(1, 30):
+        log.delivered(delivery(number))
+        log.step()
+    assert sorted(log._writer._reach) == list(range(22, 30))
+    log.close()
 
 
 def test_a_backup_that_is_no_longer_at_hand_ends_the_take(log: TakeLog) -> None:

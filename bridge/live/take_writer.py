@@ -40,6 +40,7 @@ from engine.timeline import Timeline
 Array = NDArray[np.float32]
 
 KEPT_CHUNKS = 64  # whose latents are at hand, 50 kB each, in case that their backup is played
+KNOWN_CHUNKS = 4_096  # whose reach is known: a quarter of an hour of the shortest, of which the last bars may sound
 MAX_MERGED_SAMPLES = 1 << 17
 
 
@@ -107,6 +108,7 @@ class TakeWriter:
         self._kept[number], self._reach[number] = kept, kept.reach_sample
         while len(self._kept) > KEPT_CHUNKS:
             self._kept.popitem(last=False)
+        self._reach.pop(number - KNOWN_CHUNKS, None)
         self._need(number, self._wanted.pop(number, 0))
 
     def quantum(self, quantum: Quantum, song_position: float) -> None:
