@@ -8,7 +8,8 @@ are the same; the chords tell them apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,8 @@ def _forward_scores(tables: HarmonyTables, likelihoods: Floats, begins_bar: NDAr
     return scores.reshape(KEYS)
 
 
-def _classes_of(states: Sequence[ChordState]) -> NDArray[np.intp]:
+@cache
+def _classes_of(states: tuple[ChordState, ...]) -> NDArray[np.intp]:
     """Return (2 modes, states) the reader's class of each state, in the major and the minor key of one signature."""
     tonics = (0, _relative_minor(0))
     return np.array([[chord_class(state.chord_in(tonic), signature=0) for state in states] for tonic in tonics])
