@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks.live_clients import Daw, OscClient, long_vocal
 from benchmarks.live_support import (
+    HostShare,
     Watched,
     end_on_sigterm,
     quantiles_ms,
@@ -277,8 +278,9 @@ def main() -> int:
     parser.add_argument("--busy-cores", type=int, default=0, help="programs that keep a core busy beside it")
     options = parser.parse_args()
     end_on_sigterm()
+    host = HostShare()
     found = measure(options.seconds, options.device, options.busy_cores)
-    say(f"\n{options.busy_cores} core(s) kept busy. {provenance().line}")
+    say(f"\n{options.busy_cores} core(s) kept busy. {provenance().line} {host.words}")
     for fault in found:
         print(f"FAULT: {fault}", file=sys.stderr)
     return 1 if found else 0

@@ -30,6 +30,7 @@ from benchmarks.live_soak_report import (
     Disturbance,
     SoakResult,
     details,
+    ends_of,
     faults,
     level_seconds,
     recovery_seconds,
@@ -37,6 +38,7 @@ from benchmarks.live_soak_report import (
 )
 from benchmarks.live_support import (
     TEMPO_BPM,
+    HostShare,
     Program,
     Watched,
     end_on_sigterm,
@@ -154,8 +156,7 @@ class Soak:
 
     def settle(self) -> None:
         """Work out how long each disturbance was felt."""
-        ends = [*(each.seconds for each in self.disturbances[1:]), self.passed]
-        for each, end in zip(self.disturbances, ends, strict=False):
+        for each, end in zip(self.disturbances, ends_of(self.disturbances, self.passed), strict=True):
             start = self.start_seconds + each.seconds
             seconds = recovery_seconds(list(self.watch.levels), start, self.start_seconds + end, each.bar_seconds)
             each.bars = None if seconds is None else seconds / each.bar_seconds
@@ -326,8 +327,9 @@ def main() -> int:
     parser.add_argument("--output-json", type=Path, help="file that takes the figures")
     options = parser.parse_args()
     end_on_sigterm()
+    host = HostShare()
     result = run(options.minutes, options.disturbed, options.busy_cores, options.device, options.device_latency / 1e3)
-    say(f"\n{details(result)}\n\n{table(result)}\n\n{result.provenance}")
+    say(f"\n{details(result)}\n\n{table(result)}\n\n{result.provenance} {host.words}")
     if options.output_json is not None:
         options.output_json.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
     found = faults(result)

@@ -93,6 +93,18 @@ def recovery_seconds(levels: Sequence[LevelChange], start: float, end: float, st
     return None if well_since is None else well_since - start
 
 
+def ends_of(disturbances: Sequence[Disturbance], end: float) -> list[float]:
+    """Return up to when each disturbance is looked at: the next one that leaves it its two bars, or `end`.
+
+    What comes sooner, as when the network stands still right after a restart, has to be mended within them too.
+    """
+    starts = [each.seconds for each in disturbances]
+    soonest = [each.seconds + RECOVERY_FLOOR_BARS * each.bar_seconds for each in disturbances]
+    return [
+        next((start for start in starts[number + 1 :] if start >= least), end) for number, least in enumerate(soonest)
+    ]
+
+
 def level_seconds(levels: Sequence[LevelChange], end: float) -> dict[str, float]:
     """Return how long each level played while the song moved, up to `end`.
 

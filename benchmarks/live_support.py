@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
+import psutil
 
 from bridge.clock import SystemClock
 from bridge.live.quantum import Quantum
-from bridge.live.serve import NULL_DEVICE, ServeOptions, Server
+from bridge.live.serve import Server
+from bridge.live.serve_options import NULL_DEVICE, ServeOptions
 from bridge.live.session import LiveSession
 from bridge.live.work import Delivery
 from bridge.osc.contract import PREFIX
@@ -41,6 +43,26 @@ _START_SECONDS = 30.0
 _PARENT_SECONDS = 0.5
 
 Values = Sequence[OscValue]
+
+
+class HostShare:
+    """How much of the processors' time the host of a virtual machine kept for others since this was made."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self._begun = psutil.cpu_times()
+
+    @property
+    def share(self) -> float:
+        """In [0, 1]; 0 where the system does not tell."""
+        now = psutil.cpu_times()
+        passed = sum(now) - sum(self._begun)
+        return float((getattr(now, "steal", 0.0) - getattr(self._begun, "steal", 0.0)) / passed) if passed else 0.0
+
+    @property
+    def words(self) -> str:
+        """The share as a sentence."""
+        return f"The machine's host kept {self.share:.1%} of the processors' time for others meanwhile."
 
 
 class Watched(Server):

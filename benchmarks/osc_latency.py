@@ -15,6 +15,7 @@ from typing import Final
 
 from benchmarks.live_clients import Probe
 from benchmarks.live_support import (
+    HostShare,
     Watched,
     end_on_sigterm,
     quantiles_ms,
@@ -92,8 +93,10 @@ def main() -> int:
     parser.add_argument("--busy-cores", type=int, default=0, help="programs that keep a core busy beside it")
     options = parser.parse_args()
     end_on_sigterm()
+    host = HostShare()
     seconds, lost = measure(options.seconds, options.device, options.busy_cores)
-    say(f"\n{table(seconds)}\n\n{lost} not answered; {options.busy_cores} core(s) kept busy. {provenance().line}")
+    said = f"{lost} not answered; {options.busy_cores} core(s) kept busy. {provenance().line} {host.words}"
+    say(f"\n{table(seconds)}\n\n{said}")
     found = faults(seconds, lost)
     for fault in found:
         print(f"FAULT: {fault}", file=sys.stderr)

@@ -190,6 +190,11 @@ class PrivatePulse:
         assert self._daemon is not None
         self._daemon.send_signal(signal.SIGSTOP)
 
+    def go_on(self) -> None:
+        """Let a daemon that stands still go on."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGCONT)
+
 
 @contextmanager
 def private_pulse(rate_hz: int = 44_100) -> Iterator[PrivatePulse]:

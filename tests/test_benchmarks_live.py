@@ -9,15 +9,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pytest
 
 from benchmarks import live_reaction, live_soak_report, osc_latency
 from benchmarks.live_clients import OscClient, long_vocal
-from benchmarks.live_soak_report import Disturbance, LevelChange, SoakResult, level_seconds, recovery_seconds
-from benchmarks.live_support import Program, quantiles_ms, slope_an_hour
+from benchmarks.live_soak_report import Disturbance, LevelChange, SoakResult, ends_of, level_seconds, recovery_seconds
+from benchmarks.live_support import HostShare, Program, quantiles_ms, slope_an_hour
 from benchmarks.live_watch import HeldUp, tempo_jump_midi
 from bridge.live.playing import Level
 from bridge.live.status import ReactionTerms
@@ -36,6 +36,12 @@ FRESH, BACKUP, SILENCE, RESTING = Level.FRESH, Level.BACKUP, Level.SILENCE, Leve
 
 def levels(*changes: tuple[float, Level] | tuple[float, Level, int]) -> list[LevelChange]:
     return [LevelChange(change[0], change[1], True, change[2] if len(change) > 2 else 1) for change in changes]
+
+
+def test_a_disturbance_is_looked_at_up_to_one_that_leaves_it_two_bars() -> None:
+    seconds = (10.0, 10.5, 14.4, 20.0)
+    disturbances = [Disturbance("stall", each, 2.0) for each in seconds]
+    assert ends_of(disturbances, 30.0) == [14.4, 20.0, 20.0, 30.0]
 
 
 def test_recovery_is_the_return_to_the_fresh_chunk_for_a_bar() -> None:
@@ -315,3 +321,16 @@ def test_reaction_floor() -> None:
 def test_other_processes_are_this_python() -> None:
     with Program(["-c", "import sys; print(sys.executable)"], reads=True) as program:
         assert next(program.lines()).strip() == sys.executable
+
+
+def test_what_the_host_kept_is_a_share_of_all_processors_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Times(NamedTuple):
+        user: float
+        idle: float
+        steal: float
+
+    told = iter([Times(10.0, 5.0, 1.0), Times(26.0, 8.0, 2.0), Times(26.0, 8.0, 2.0)])
+    monkeypatch.setattr("benchmarks.live_support.psutil.cpu_times", lambda: next(told))
+    host = HostShare()
+    assert host.share == pytest.approx(1.0 / 20.0)
+    assert "kept 5.0% of" in host.words

@@ -15,7 +15,7 @@ from bridge.live.controls import ChordMark, Controls, Lock, frames_of_beats, ste
 from bridge.live.lane import LaneKey, Lanes, Roll
 from bridge.live.meters import Meters
 from bridge.live.mixing_desk import GATE_RAMP_SAMPLES, Gate, MixingDesk
-from bridge.live.pace import FIRST_FACTOR, GUARD_SECONDS, MAX_GUARD_SECONDS, REMEMBERED, SLOWER_YET, Pace
+from bridge.live.pace import FIRST_FACTOR, GUARD_SECONDS, KNOWN, MAX_GUARD_SECONDS, REMEMBERED, SLOWER_YET, Pace
 from bridge.live.quantum import Gains, Quantum, Voice, follows, render, touched
 from bridge.live.takes import UserTakes
 from bridge.live.varispeed import read, samples_needed
@@ -178,7 +178,7 @@ def test_the_lead_follows_what_was_measured() -> None:
     pace = Pace(0.2)
     assert pace.percentile(0.95) == pace.recent_seconds == 0.2
     assert pace.lead_seconds == pytest.approx(min(SLOWER_YET * FIRST_FACTOR, 2.0) * 0.2 + GUARD_SECONDS)
-    for _ in range(30):
+    for _ in range(KNOWN):
         pace.took(0.1)
     assert pace.recent_seconds == pytest.approx(0.1)
     assert pace.lead_seconds == pytest.approx(SLOWER_YET * 0.1 + GUARD_SECONDS)
@@ -199,14 +199,32 @@ def test_a_late_chunk_makes_later_ones_begin_earlier_for_a_while() -> None:
     for _ in range(20):
         pace.delivered(False)
     assert pace.lead_seconds == pytest.approx(before - GUARD_SECONDS + MAX_GUARD_SECONDS)
-    for _ in range(1_000):
+    for _ in range(3_000):
         pace.delivered(True)
     left = 0.5 * MAX_GUARD_SECONDS
-    assert pace.lead_seconds == pytest.approx(before - GUARD_SECONDS + left, abs=0.01), "half is left after a thousand"
-    for _ in range(5_000):
+    assert pace.lead_seconds == pytest.approx(before - GUARD_SECONDS + left, abs=0.01), "half is left after 3,000"
+    for _ in range(6_000):
         pace.delivered(True)
     assert pace.lead_seconds == pytest.approx(before)
-    assert (pace.on_time, pace.late) == (6_000, 21)
+    assert (pace.on_time, pace.late) == (9_000, 21)
+
+
+def test_a_chunk_that_was_begun_late_says_nothing_of_the_guard() -> None:
+    pace = Pace(0.1)
+    before = pace.lead_seconds
+    pace.delivered(False, begun_in_time=False)
+    assert pace.lead_seconds == before
+    assert pace.late == 1
+
+
+def test_what_the_player_takes_at_once_has_to_be_there_sooner() -> None:
+    pace = Pace(0.1)
+    lead = pace.lead_seconds
+    pace.stride_seconds = 0.5 * GUARD_SECONDS
+    assert pace.lead_seconds == lead, "the guard is enough"
+    pace.stride_seconds = 0.2
+    assert pace.lead_seconds == pytest.approx(lead + 0.2 - GUARD_SECONDS)
+    assert pace.soonest_seconds == pytest.approx(0.1 + 0.2 - GUARD_SECONDS)
 
 
 def test_only_the_last_generations_count() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from bridge.clock import ManualClock
 from bridge.live import settings as settings_module
 from bridge.live.controls import Controls
 from bridge.live.reporting import Reporter
-from bridge.live.serve import ServeOptions, wanted_ways
+from bridge.live.serve_options import ServeOptions, wanted_ways
 from bridge.live.session import LiveSession
 from bridge.live.settings import (
     BAR_FRAMES,
@@ -145,6 +146,10 @@ def test_of_the_numbers_of_threads_the_fastest_is_taken_for_each_way(monkeypatch
 def test_a_bundle_with_guidance_in_its_weights_needs_no_way_without() -> None:
     assert [(way.steps, way.guidance) for way in ways_of(PLAIN)] == [(2, 2.0), (2, 1.0), (1, 1.0)]
     assert [(way.steps, way.guidance) for way in ways_of(DISTILLED)] == [(2, 2.0), (1, 2.0)]
+
+
+def test_a_bundle_for_one_step_is_not_played_with_two() -> None:
+    assert [(way.steps, way.guidance) for way in ways_of(replace(DISTILLED, steps=1))] == [(1, 2.0)]
 
 
 def test_what_the_user_or_the_preset_says_is_not_measured_away() -> None:

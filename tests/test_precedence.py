@@ -43,6 +43,20 @@ print((held - psutil.Process().memory_info().rss) >> 20)
 """
 
 
+SCATTERED = """
+import numpy as np, psutil
+from bridge.memory import keep_large_blocks_apart, return_what_is_free
+
+keep_large_blocks_apart()
+blocks = [np.ones(50_000, np.uint8) for _ in range(1_200)]
+kept = blocks[::10]  # 54 MB are free between them, and none of it at the heap's top
+del blocks
+held = psutil.Process().memory_info().rss
+{asked}
+print((held - psutil.Process().memory_info().rss) >> 20)
+"""
+
+
 def run(script: str) -> str:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
@@ -65,3 +79,8 @@ def test_without_the_right_to_all_stays_as_it_is() -> None:
 def test_large_blocks_are_gone_when_they_are_freed() -> None:
     assert int(run(HELD.format(asked="keep_large_blocks_apart()"))) >= 170
     assert int(run(HELD.format(asked=""))) < 170  # else there would be nothing to ask for
+
+
+def test_what_is_free_between_small_blocks_goes_back_when_it_is_asked_for() -> None:
+    assert int(run(SCATTERED.format(asked="return_what_is_free()"))) >= 45
+    assert int(run(SCATTERED.format(asked=""))) < 5

@@ -213,6 +213,25 @@ def test_a_lost_card_is_told_time_goes_on_and_it_comes_back_by_name(lose: Callab
     assert stage.output.write_position() - position == pytest.approx(1.5 * RATE_HZ, abs=0.1 * RATE_HZ)
 
 
+@pytest.mark.parametrize("lose", [lose_by_error, lose_by_standing_still])
+def test_what_there_was_room_for_is_taken_from_a_card_that_is_lost_meanwhile(lose: Callable[[FakeCard], None]) -> None:
+    stage = Stage()
+    stage.output.open()
+    stage.feed(0.5)
+    stage.clock.advance(0.005)
+    room, position = stage.output.writable_samples(), stage.output.write_position()
+    lose(stage.card)
+    stage.clock.advance(0.004)
+    while stage.output.facts().state == "open":
+        stage.clock.advance(0.1)
+        stage.output.look()
+    stage.output.write(np.zeros((2, room), np.float32))
+    assert room > 0
+    assert stage.output.write_position() >= position + room
+    with pytest.raises(ValueError, match="room for"):  # the promise holds once
+        stage.output.write(np.zeros((2, stage.output.writable_samples() + room), np.float32))
+
+
 def test_a_card_that_opens_and_does_not_run_is_refused_with_a_remedy() -> None:
     stage = Stage()
 

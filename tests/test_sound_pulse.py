@@ -90,6 +90,30 @@ def test_the_ring_holds_what_the_driver_takes_at_once(pulse: PrivatePulse, devic
     assert stood_in_seconds < 0.1  # of 2 s; with 50 ms in the ring and 160 in the driver it is 0.4
 
 
+def test_what_sounded_while_the_computer_stood_still_is_filled_up_from_the_ring(pulse: PrivatePulse) -> None:
+    latency_seconds, still_seconds = 0.6, 0.4
+    output = DeviceOutput(
+        SystemClock(),
+        OUTPUT_NAME,
+        ring_seconds=ring_seconds_for(latency_seconds),
+        device_latency_seconds=latency_seconds,
+    )
+    output.open()
+    try:
+        feed(output, 1.5)
+        before = output.facts()
+        pulse.hang()
+        time.sleep(still_seconds)  # nobody writes meanwhile, either
+        pulse.go_on()
+        feed(output, 1.0)
+        after = output.facts()
+    finally:
+        output.close()
+    assert before.state == after.state == "open"
+    assert after.underruns == before.underruns
+    assert after.silent_samples == before.silent_samples
+
+
 def test_a_killed_sound_server_is_noticed_survived_and_found_again(pulse: PrivatePulse) -> None:
     output = DeviceOutput(SystemClock(), OUTPUT_NAME)
     output.open()

@@ -11,18 +11,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge.clock import Clock
 from bridge.live.controls import Controls
-from bridge.live.lane import ENTRY_SAMPLES, Lane, LaneKey, Lanes, Roll
+from bridge.live.due import Due, Target
+from bridge.live.lane import Lane, LaneKey, Lanes, Roll
 from bridge.live.pace import Pace
 from bridge.live.player import Player
 from bridge.live.playing import Front, Host
 from bridge.live.tempo_change import first_difference
-from bridge.live.work import Change, Delivery, Musicians, Shape, VocalRunLike, down, up
+from bridge.live.work import Change, Delivery, Musicians, Shape, VocalRunLike, down, frame_of, up
 from bridge.transport.view import HostView
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ, STEMS
 from engine.stem_decoder import PIECE_FRAMES, Piece
@@ -33,27 +36,22 @@ Array = NDArray[np.float32]
 IDLE_SECONDS = 0.02
 HEARING_SECONDS = 0.2
 BUSY_SHARE = 0.8  # of a chunk's time that may go into making the next one
-REPLAY_LEAD_SECONDS = 0.12
-PASSES_AHEAD = 3
 TEMPO_AHEAD_SAMPLES = 600 * SAMPLE_RATE_HZ  # how far ahead a changed tempo map is compared
 KEPT_BARS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What comes next.
+class _Arrival(NamedTuple):
+    """When a piece of a chunk was there.
 
     Attributes:
-        key: on which lane.
-        first_frame: from where.
-        slack_seconds: how long until it is played; 0 for what is wanted as soon as it can be made.
-        missed: how many chunks' time went by since the one before.
+        seconds: on the clock.
+        sounds_after_seconds: how long after the chunk's entry it sounds.
+        slack_seconds: how long before it was wanted; None if nobody waits for it yet.
     """
 
-    key: LaneKey
-    first_frame: int
-    slack_seconds: float
-    missed: int
+    seconds: float
+    sounds_after_seconds: float
+    slack_seconds: float | None
 
 
 @dataclass(slots=True)
@@ -100,6 +98,7 @@ class Generator:
         self._clock, self._host, self._player, self._lanes = clock, host, player, lanes
         self._band, self._take_vocal = band, take_vocal
         self._on_delivery, self._on_trouble = on_delivery, on_trouble
+        self._due = Due(player, lanes, band, pace)
         self._requests: deque[Change] = deque()
         self._backup: _Backup | None = None
         self._number = 0
@@ -134,12 +133,13 @@ class Generator:
         front, view = self._player.front, self._host.now_view(now)
         self._follow_tempo(front, view)
         self._tidy(front, view)
-        target = self._target(front, view)
+        self.pace.stride_seconds = self._player.stride_seconds
         lead = self._lead_seconds
+        target = self._due.target(front, view, self.chunk_frames, lead)
         if target is None or target.slack_seconds > lead:
             return IDLE_SECONDS if target is None else min(IDLE_SECONDS, target.slack_seconds - lead)
         self._hear(now)
-        self._make(target, view)
+        self._make(target, view, now)
         return 0.0
 
     def _hear(self, now: float) -> None:
@@ -175,7 +175,7 @@ class Generator:
         changed = first_difference(before, view.timeline, start, start + TEMPO_AHEAD_SAMPLES)
         if changed is None:
             return
-        frame = max(_frame_of(changed), self.effect_frame())
+        frame = max(frame_of(changed), self.effect_frame())
         self._band.forget(STEMS, frame)
         self._lanes.forget_after(front.key)
         lane = self._lanes.get(front.key)
@@ -191,69 +191,10 @@ class Generator:
             bars = KEPT_BARS * view.timeline.beats_per_bar_at(beat)
             lane.prune(round(view.timeline.position_at_beat(beat - bars)))
 
-    def _target(self, front: Front, view: HostView) -> _Target | None:
-        """Return the chunk that is due next along the way that the song will take."""
-        if front.key.epoch < 0:
-            return None  # the player has not looked yet
-        position, key, passed = front.song_sample, front.key, 0.0
-        for _ in range(PASSES_AHEAD):
-            loop = view.loop if view.loop is not None and position < view.loop.end_sample else None
-            lane = self._lanes.get(key)
-            soonest, due = self._due_frame(lane, position, front, key)
-            first = self._where_wanted(soonest)
-            if first is None:
-                return None
-            if loop is None or first * LATENT_HOP_SAMPLES < loop.end_sample:
-                slack = (first * LATENT_HOP_SAMPLES - ENTRY_SAMPLES - position + passed) / SAMPLE_RATE_HZ
-                if not front.moving:  # enough is made to begin with when it starts to move
-                    return _Target(key, first, 0.0, 0) if slack < 2.0 * self._lead_seconds else None
-                if due or first > soonest:
-                    return _Target(key, first, slack, 0)
-                missed = 0 if lane is None or lane.is_cut else self._missed(lane, first)
-                return _Target(key, first, 0.0, missed)
-            passed += loop.end_sample - position
-            position, key = loop.start_sample, key.next_pass
-        return None
-
-    def _due_frame(self, lane: Lane | None, position: float, front: Front, key: LaneKey) -> tuple[int, bool]:
-        """Return the frame at which a lane has to go on, and whether it is due at a certain moment, not at once."""
-        made_until = lane.fresh_end_frame if lane is not None else None
-        playing = front.moving and key == front.key
-        if lane is None or made_until is None:
-            return (self._soonest(position), False) if playing else (_frame_of(position), True)
-        if lane.is_cut:
-            return made_until, False
-        done_at = position + self.pace.recent_seconds * SAMPLE_RATE_HZ
-        if playing and done_at >= (made_until + self.chunk_frames) * LATENT_HOP_SAMPLES:
-            return self._soonest(position), False  # the whole chunk would be over when it is made
-        return made_until, True
-
-    def _missed(self, lane: Lane, first_frame: int) -> int:
-        """Return how many chunks are left out if `lane` goes on at `first_frame`."""
-        made_until = lane.fresh_end_frame
-        return 0 if made_until is None else max(first_frame - made_until, 0) // self.chunk_frames
-
-    def _soonest(self, position: float) -> int:
-        """Return the first frame that can be there in time: sooner if it only has to be decoded again."""
-        replayed = self._frame_after(position, REPLAY_LEAD_SECONDS)
-        if self._band.remembers(replayed, self.chunk_frames):
-            return replayed
-        return self._frame_after(position, self.pace.percentile(0.95))
-
-    @staticmethod
-    def _frame_after(position: float, seconds: float) -> int:
-        samples = max(round(position + seconds * SAMPLE_RATE_HZ) + ENTRY_SAMPLES, 0)
-        return up(-(-samples // LATENT_HOP_SAMPLES))
-
-    def _where_wanted(self, frame: int) -> int | None:
-        """Return the first frame from `frame` on at which any stem is meant to play."""
-        wanted = self._player.desk.next_open(frame * LATENT_HOP_SAMPLES)
-        return None if wanted is None else max(frame, down(wanted // LATENT_HOP_SAMPLES))
-
-    def _make(self, target: _Target, view: HostView) -> None:
-        start = self._clock.now()
+    def _make(self, target: Target, view: HostView, start: float) -> None:
+        begun_in_time = target.slack_seconds > self.pace.percentile(0.95)
         for _ in range(target.missed):
-            self.pace.delivered(False)
+            self.pace.delivered(False, begun_in_time=False)
         shape = replace(self.shape, chunk_frames=self.chunk_frames)
         bar_frames = _bar_frames(view.timeline, target.first_frame)
         plan = shape.plan(target.first_frame, bar_frames)
@@ -265,41 +206,42 @@ class Generator:
         self._number += 1
         roll = Roll(self._number, view.timeline, plan.first_frame, chunk.plan.end_frame, chunk.plan.frames)
         lane = self._lanes.open(target.key)
-        if not self._decode(roll, pieces, chunk.plan.chunk_frames // PIECE_FRAMES + 1, lane):
+        arrivals = self._decode(roll, pieces, chunk.plan.chunk_frames // PIECE_FRAMES + 1, lane)
+        if not arrivals:
             self._band.forget(STEMS, plan.first_frame, plan.end_frame)
             return
         self._backup = _Backup(lane, roll, pieces, bar_frames * LATENT_HOP_SAMPLES)
-        seconds = self._clock.now() - start
         if chunk.sampled:
-            self.pace.took(seconds)
-        self._deliver(Delivery(chunk, roll, entry, seconds, self._slack(target.key, roll)), target.slack_seconds > 0.0)
+            self.pace.took(max(arrival.seconds - start - arrival.sounds_after_seconds for arrival in arrivals))
+        slacks = [arrival.slack_seconds for arrival in arrivals if arrival.slack_seconds is not None]
+        seconds = arrivals[-1].seconds - start
+        delivery = Delivery(chunk, roll, entry, seconds, min(slacks, default=None))
+        if target.slack_seconds > 0.0 and delivery.slack_seconds is not None:
+            self.pace.delivered(delivery.slack_seconds >= 0.0, begun_in_time)
+        if self._on_delivery is not None:
+            self._on_delivery(delivery)
 
-    def _decode(self, roll: Roll, pieces: Iterator[Piece], count: int, lane: Lane) -> bool:
-        """Decode the chunk's pieces; the roll is on its lane from the first one on. False if there is no sound."""
-        for done, piece in enumerate(pieces):
+    def _decode(self, roll: Roll, pieces: Iterator[Piece], count: int, lane: Lane) -> list[_Arrival]:
+        """Decode the chunk's pieces; the roll is on its lane from the first one on. Empty if there is no sound."""
+        arrivals: list[_Arrival] = []
+        for piece in islice(pieces, count):
             if not np.isfinite(piece.audio).all():
                 self._tell(f"the model gave no sound (NaN) at frame {roll.first_frame}; the chunk is left out")
                 lane.remove(roll)
                 self._band.settle_anew()
-                return False
+                return []
+            sounds_at = roll.end_sample if arrivals else roll.enter_sample
             roll.append(piece.audio)
-            if done == 0:
+            if not arrivals:
                 lane.add(roll)
-            if done + 1 >= count:
-                break
-        return True
+            arrivals.append(self._arrival(lane.key, sounds_at, roll))
+        return arrivals
 
-    def _slack(self, key: LaneKey, roll: Roll) -> float | None:
+    def _arrival(self, key: LaneKey, sounds_at: int, roll: Roll) -> _Arrival:
+        """Return when, and how long before it is wanted, the sound from `sounds_at` on is there."""
         front = self._player.front
-        if front.key != key or not front.moving:
-            return None
-        return (roll.enter_sample - front.song_sample) / SAMPLE_RATE_HZ
-
-    def _deliver(self, delivery: Delivery, due: bool) -> None:
-        if due and delivery.slack_seconds is not None:
-            self.pace.delivered(delivery.slack_seconds >= 0.0)
-        if self._on_delivery is not None:
-            self._on_delivery(delivery)
+        slack = (sounds_at - front.song_sample) / SAMPLE_RATE_HZ if front.key == key and front.moving else None
+        return _Arrival(self._clock.now(), (sounds_at - roll.enter_sample) / SAMPLE_RATE_HZ, slack)
 
     def step_backup(self) -> float:
         """Decode one more piece of a backup if what there is lasts for less than half a bar; for a thread of its own.
@@ -349,8 +291,3 @@ def _bar_frames(timeline: Timeline, frame: int) -> int:
     beat = timeline.beat_at_position(frame * LATENT_HOP_SAMPLES)
     bar = timeline.position_at_beat(beat + timeline.beats_per_bar_at(beat)) - timeline.position_at_beat(beat)
     return -(-round(bar) // LATENT_HOP_SAMPLES)
-
-
-def _frame_of(position: float) -> int:
-    """Return the chunk border at or before a song position."""
-    return down(max(round(position), 0) // LATENT_HOP_SAMPLES)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.clock import Clock
+from bridge.live.ladder import best_source
 from bridge.live.lane import LaneKey, Lanes, Roll
 from bridge.live.mixing_desk import GATE_RAMP_SAMPLES, MixingDesk
 from bridge.live.playing import (
@@ -38,6 +39,7 @@ from engine.geometry import AUDIO_CHANNELS, SAMPLE_RATE_HZ, STEMS
 Array = NDArray[np.float32]
 
 QUANTUM_SAMPLES = 2_048  # the fewer, the less often the interpreter is waited for; borders cut them
+STRIDE_DECAY = 0.9995  # a call; there are 5 to 40 a second
 LEAST_SAMPLES = 128  # a quantum may carry a fade
 WORTHWHILE_SAMPLES = 384  # less room than that, or than half of the ring, can wait
 STANDBY_SAMPLES = 8_820  # 0.2 s: how long the player may be held up without being missed
@@ -98,11 +100,17 @@ class Player:
         self._standby = Standby(0, None, self._gains)
         self._stood_in_samples = 0
         self._most_room = 0
+        self._stride_samples = 0.0
 
     @property
     def front(self) -> Front:
         """Where the next sample goes."""
         return self._front
+
+    @property
+    def stride_seconds(self) -> float:
+        """How far the front moves at once, at most, of late: by what a driver with a large buffer takes at a time."""
+        return self._stride_samples / SAMPLE_RATE_HZ
 
     @property
     def level(self) -> Level:
@@ -118,6 +126,8 @@ class Player:
         done = 0
         while (room := min(wanted - done, self._out.writable_samples())) >= LEAST_SAMPLES:
             done += self._write(min(room, QUANTUM_SAMPLES))
+        if self._front.moving:
+            self._stride_samples = max(float(done), STRIDE_DECAY * self._stride_samples)
         self._stand_by()
         return done
 
@@ -192,10 +202,10 @@ class Player:
         step = self._go_to(place, view)
         samples = self._until_border(view, room, step)
         start = self._next
-        source = self._best(view, start, step, samples)
+        source = best_source(view, self._lanes.get(self._key), start, step, samples)
         if not self._goes_on(source):  # what sounds is sure to last for a fade, and may for a shorter quantum
             samples = min(samples, FADE_SAMPLES)
-            source = self._best(view, start, step, samples)
+            source = best_source(view, self._lanes.get(self._key), start, step, samples)
         to_gains = self._to_gains(view, source, start, step, samples)
         quantum = Quantum(samples, self._voices(view, source, start, step, samples), self._gains, to_gains)
         self._level_of(source, start)
@@ -252,35 +262,6 @@ class Player:
             position = self._next
         self._next = position
         self._front = Front(self._key, position, True)
-
-    def _best(self, view: HostView, start: float, step: float, samples: int) -> Source | None:
-        """Return the best there is to play for a place."""
-        lane = self._lanes.get(self._key)
-        if lane is None:
-            return None
-        rolls = lane.rolls
-        for roll in reversed(rolls):  # entered at the nearest sample, as `_until_border` has it
-            if roll.enter_sample < start + 1.0 and self._covers(view, roll, start, step, samples):
-                fresh = start + samples * step <= roll.fresh_end_sample + 1
-                return Source(roll, 0.0, Level.FRESH if fresh else Level.BACKUP)
-        shift = self._bar_samples(view, start)
-        for bars in (1, 2, 3, 4):
-            back = start - bars * shift
-            for roll in reversed(rolls):
-                if roll.enter_sample <= back and self._covers(view, roll, back, step, samples):
-                    return Source(roll, bars * shift, Level.BAR_LOOP)
-        return None
-
-    def _covers(self, view: HostView, roll: Roll, start: float, step: float, samples: int) -> bool:
-        content, content_step = on_roll(view, roll, start, step, samples)
-        first, end = touched(Voice(roll.number, content, content_step), samples + FADE_SAMPLES)
-        return roll.covers(first, end)
-
-    @staticmethod
-    def _bar_samples(view: HostView, position: float) -> float:
-        beat = view.timeline.beat_at_position(position)
-        bar = view.timeline.beats_per_bar_at(beat)
-        return float(round(position - view.timeline.position_at_beat(beat - bar)))
 
     def _voices(
         self, view: HostView, source: Source | None, start: float, step: float, samples: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from bridge import memory, precedence
 from bridge.audio_files import file_sha256
 from bridge.bounce import factory_bundle
 from bridge.clock import Clock, SystemClock
-from bridge.doctor.machine import usable_cores
 from bridge.errors import UserError
 from bridge.hearing.input import DeviceVocal
 from bridge.live.commands import Commands
@@ -23,98 +21,31 @@ from bridge.live.controls import Controls
 from bridge.live.outside import Outside
 from bridge.live.quantum import Quantum
 from bridge.live.reporting import Reporter
+from bridge.live.serve_options import ServeOptions, load_models, make_output, thread_counts, wanted_ways
 from bridge.live.session import LiveSession
-from bridge.live.settings import WANTED_REACTION_SECONDS, LiveSettings, Way, choose, measured_options, ways_of
+from bridge.live.settings import LiveSettings, Way, choose, measured_options
 from bridge.live.take_bounce import TakeBundle
 from bridge.live.take_log import TakeLog
 from bridge.live.take_records import TakeHeader
 from bridge.live.take_store import make_take_folder
 from bridge.live.takes import UserTakes
 from bridge.live.work import Delivery
-from bridge.midi.listener import MidiRoles, beat_of
-from bridge.osc.contract import DEFAULT_PORT, PREFIX
+from bridge.midi.listener import beat_of
+from bridge.osc.contract import PREFIX
 from bridge.osc.peers import PeerPolicy
 from bridge.osc.service import OscService
 from bridge.session import backline_version
-from bridge.sound.device import DeviceOutput
-from bridge.sound.file import FileTee
 from bridge.sound.input import DeviceInput
-from bridge.sound.null import NullOutput
-from bridge.sound.output import BLOCK_SAMPLES, DEVICE_LATENCY_SECONDS, RING_SECONDS, SoundOut
 from engine.band import Band
-from engine.bundle import Bundle, BundleError
 from engine.geometry import SAMPLE_RATE_HZ
-from engine.manifest import SamplingFacts
-from engine.runtime import GraphError
 from engine.wish import Wish
 from presets.store import Preset
 
 HEARTBEAT_SECONDS = 1.0
+RETURN_MEMORY_SECONDS = 60.0
 METER_SECONDS = 0.05
 INPUT_SECONDS = 0.005
 JOIN_SECONDS = 2.0
-NULL_DEVICE = "null"
-
-
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """What `backline serve` was asked for.
-
-    Attributes:
-        bundle: folder of the bundle; None for the factory's.
-        provider: what onnxruntime is to run on.
-        threads: numbers of threads to try; empty for one, and one less than there are cores.
-        preset: what to begin with, and its name.
-        device: sound card, `null` for none, None for the default.
-        input_device: where the vocal comes from, if not over OSC.
-        listen: address to listen on.
-        port: UDP port; 0 takes a free one.
-        tcp: whether to listen on TCP too, at the same port.
-        oscquery_port: HTTP port of the description; None for none.
-        allow: peers beyond this machine.
-        output: file of what is heard.
-        overwrite: whether that file may be replaced.
-        take: whether to keep a take, and its name; None for the time's.
-        block_samples: the card's block.
-        ring_seconds: how much sound waits for the card.
-        device_latency_seconds: how much the driver is asked to hold.
-        reaction_seconds: wanted time from a sung note to its first effect.
-        steps: the user's choice; None for the measurement's.
-        guidance: the same.
-        chunk_frames: the same.
-        offset_seconds: how much later than the host's position sound is to be heard.
-        vocal_gain_db: by how much the vocal is lifted for the band's ears, and nobody else's.
-        waits: whether nothing sounds before `/backline/generate/start`.
-        midi: MIDI inputs, and what each may say.
-        link: whether to follow Ableton Link.
-    """
-
-    bundle: Path | None = None
-    provider: str = "cpu"
-    threads: tuple[int, ...] = ()
-    preset: Preset | None = None
-    device: str | None = None
-    input_device: str | None = None
-    listen: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    tcp: bool = False
-    oscquery_port: int | None = None
-    allow: tuple[str, ...] = ()
-    output: Path | None = None
-    overwrite: bool = False
-    take: str | None = ""
-    block_samples: int = BLOCK_SAMPLES
-    ring_seconds: float = RING_SECONDS
-    device_latency_seconds: float = DEVICE_LATENCY_SECONDS
-    reaction_seconds: float = WANTED_REACTION_SECONDS
-    steps: int | None = None
-    guidance: float | None = None
-    chunk_frames: int | None = None
-    offset_seconds: float = 0.0
-    vocal_gain_db: float = 0.0
-    waits: bool = False
-    midi: MidiRoles = field(default_factory=MidiRoles)
-    link: bool = False
 
 
 class Server:
@@ -272,14 +203,18 @@ class Server:
                     self.session.vocal.push(packet, self._clock.now())
 
     def _report(self) -> None:
-        """Publish levels often and the heartbeat once a second, and tell what happened outside the music."""
+        """Publish levels often and the heartbeat once a second, tell what happened outside the music, and tidy up."""
         next_beat = self._clock.now()
+        next_return = next_beat + RETURN_MEMORY_SECONDS
         while not self._stopping.wait(METER_SECONDS):
             status = self.reporter.status("osc")
             self.reporter.publish_meters(status, self._publish)
             if self._clock.now() >= next_beat:
                 next_beat += HEARTBEAT_SECONDS
                 self._publish(f"{PREFIX}/heartbeat", self.reporter.heartbeat(status))
+            if self._clock.now() >= next_return:
+                next_return += RETURN_MEMORY_SECONDS
+                memory.return_what_is_free()
             for event in self.session.host.events():
                 if event.kind not in ("looped", "tempo_ramp"):
                     self.session.tell(event.words)
@@ -304,55 +239,6 @@ class Server:
 
     def _later_told(self, words: str) -> None:
         self.session.tell(words)
-
-
-def load_models(folder: Path, provider: str, threads: Sequence[int]) -> list[tuple[int, Bundle]]:
-    """Return the bundle, loaded for live use with each number of threads.
-
-    Raises:
-        UserError: it cannot be loaded, or its codec does not stream.
-    """
-    try:
-        models = [(count, Bundle.load(folder, (provider,), count, offline=False)) for count in threads]
-        models[0][1].encoder_states(1)
-    except (BundleError, GraphError, ValueError, OSError) as error:
-        raise UserError(str(error)) from error
-    return models
-
-
-def thread_counts() -> tuple[int, ...]:
-    """Return the numbers of threads that are worth measuring: one, and all but the core that sound needs."""
-    return tuple(dict.fromkeys((1, max(1, min(usable_cores() - 1, 4)))))
-
-
-def wanted_ways(options: ServeOptions, sampling: SamplingFacts) -> tuple[Way, ...]:
-    """Return the ways to choose from with a bundle of `sampling`, as far as the user leaves the choice."""
-    preset = options.preset
-    steps = options.steps or (preset.steps if preset else None)
-    guidance = options.guidance if options.guidance is not None else (preset.guidance if preset else None)
-    ways = [
-        replace(way, steps=steps or way.steps, guidance=way.guidance if guidance is None else guidance)
-        for way in ways_of(sampling)
-    ]
-    return tuple(dict.fromkeys(ways))
-
-
-def make_output(options: ServeOptions, clock: Clock) -> SoundOut:
-    """Return the output that the user wants, not yet open."""
-    out: SoundOut
-    if options.device == NULL_DEVICE:
-        out = NullOutput(clock, options.block_samples, options.ring_seconds)
-    else:
-        out = DeviceOutput(
-            clock,
-            options.device,
-            options.block_samples,
-            options.ring_seconds,
-            device_latency_seconds=options.device_latency_seconds,
-        )
-    if options.output is not None:
-        out = FileTee(out, options.output, clock, overwrite=options.overwrite)
-    return out
 
 
 def _kept_speed(preset: Preset, way: Way) -> Preset:

@@ -14,7 +14,8 @@ from bridge.bounce_command import BUNDLE_VARIABLE
 from bridge.clock import SystemClock
 from bridge.errors import UserError
 from bridge.live.line_log import LineLog
-from bridge.live.serve import NULL_DEVICE, ServeOptions, Server
+from bridge.live.serve import Server
+from bridge.live.serve_options import NULL_DEVICE, ServeOptions
 from bridge.live.view import LiveView, TerminalView
 from bridge.midi.control_map import ControlMap, load_control_map
 from bridge.midi.listener import MidiRoles

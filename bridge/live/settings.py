@@ -29,7 +29,7 @@ from engine.wish import Wish
 
 WANTED_REACTION_SECONDS = 0.6
 BUSY_SHARE = 0.5  # of a chunk's time, as measured alone: beside a DAW it takes a third to a half longer
-LIVE_STEPS = 2
+MOST_STEPS = 2
 LIVE_WINDOW_FRAMES = 128
 BAR_FRAMES = 52  # 4/4 at 100 bpm
 HEARING_SECONDS = (LATENT_HOP_SAMPLES + LOOKAHEAD_SAMPLES) / SAMPLE_RATE_HZ
@@ -59,12 +59,13 @@ class Way:
 def ways_of(sampling: SamplingFacts) -> tuple[Way, ...]:
     """Return the ways of a bundle in the order of quality.
 
-    docs/results.md has the figures: longer windows and more steps gained nothing live. One step is as good by them, but
-    re-rolls resemble each other more, so it is for machines that cannot keep two up.
+    docs/results.md has the figures: longer windows and more steps than two gain nothing live, nor do more than the
+    bundle was distilled for.
     """
+    steps = min(sampling.steps, MOST_STEPS)
     scales = dict.fromkeys((sampling.guidance_scale, sampling.distilled_guidance_scale))
-    ways = [Way(LIVE_STEPS, scale, LIVE_WINDOW_FRAMES) for scale in scales]
-    return (*ways, replace(ways[-1], steps=1))
+    ways = [Way(steps, scale, LIVE_WINDOW_FRAMES) for scale in scales]
+    return tuple(dict.fromkeys((*ways, replace(ways[-1], steps=1))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bridge.live.controls import Controls
 from bridge.live.lane import Roll
 from engine.band import Entry
-from engine.geometry import STEMS
+from engine.geometry import LATENT_HOP_SAMPLES, STEMS
 from engine.live_chunk import ChunkPlan, MadeChunk, Score
 from engine.planner import FRAMES_MULTIPLE
 from engine.stem_decoder import Piece
@@ -104,7 +104,8 @@ class Delivery:
         roll: the sound.
         entry: how the decoder came to it.
         seconds: how long it took to the end of the chunk's sound.
-        slack_seconds: how long before it was needed it was there; negative: late; None: nobody waits for it yet.
+        slack_seconds: how long before it was needed each piece was there at least; negative: late; None: nobody waits
+            for it yet.
     """
 
     chunk: MadeChunk
@@ -122,3 +123,8 @@ def up(frame: int) -> int:
 def down(frame: int) -> int:
     """Return the last border of chunks."""
     return frame // FRAMES_MULTIPLE * FRAMES_MULTIPLE
+
+
+def frame_of(position: float) -> int:
+    """Return the border of chunks at or before a song position in samples."""
+    return down(max(round(position), 0) // LATENT_HOP_SAMPLES)

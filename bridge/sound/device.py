@@ -92,7 +92,7 @@ class DeviceOutput:
         self._stood_in_samples = 0
         self._next_try_seconds = 0.0
         self._next_probe_seconds = 0.0
-        self._clock_ratio = 1.0
+        self._promised_samples = 0
 
     def open(self) -> None:
         """Open the card, wait until it runs (PulseAudio takes up to 2 s) and begin to watch it.
@@ -127,10 +127,14 @@ class DeviceOutput:
                 card.close()
 
     def write(self, audio: Audio) -> None:
-        """Put (2, samples) float32 at 44.1 kHz into the ring; never blocks."""
+        """Put (2, samples) float32 at 44.1 kHz into the ring; never blocks.
+
+        What `writable_samples` promised is taken even if the card was lost since and its time has less room.
+        """
         with self._lock:
             now_seconds = self._clock.now()
-            check_block(audio, self._writable(now_seconds))
+            check_block(audio, max(self._promised_samples, self._writable(now_seconds)))
+            self._promised_samples = 0
             if self._playing is not None:
                 try:
                     self._playing.write(audio)
@@ -157,7 +161,9 @@ class DeviceOutput:
     def writable_samples(self) -> int:
         """Return how many samples at 44.1 kHz the ring takes up to its wanted fill."""
         with self._lock:
-            return self._writable(self._clock.now())
+            room_samples = self._writable(self._clock.now())
+            self._promised_samples = max(self._promised_samples, room_samples)  # whoever asks, until the next write
+            return room_samples
 
     def next_sample_seconds(self) -> float:
         """Return when the first sample of the next write will be heard."""

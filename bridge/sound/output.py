@@ -22,8 +22,6 @@ BLOCK_SAMPLES: Final = 256
 RING_SECONDS: Final = 0.05
 DEVICE_LATENCY_SECONDS: Final = 0.04  # of the driver; a machine that stands still for longer needs more
 MOST_DEVICE_LATENCY_SECONDS: Final = 1.0
-_PERIODS: Final = 3  # of a driver's buffer, at least: PortAudio's over ALSA, which takes one of them at once
-_REFILL_SECONDS: Final = 0.02  # what may not be taken back, and until the player has written again
 
 
 class SoundError(UserError):
@@ -141,11 +139,12 @@ class SoundOut(Protocol):
 
 
 def ring_seconds_for(device_latency_seconds: float) -> float:
-    """Return the fill of the ring that does not run dry where a driver that holds so much takes a period at once.
+    """Return the fill of the ring that does not run dry where a driver holds so much: as much again.
 
-    Half a period more is for the time that the player takes to write one, beside a busy interpreter.
+    A driver takes a period at once, a third of its buffer or more; and after the whole computer stood still, as a busy
+    host's guests do, it takes at once all that sounded meanwhile, faster than the player can write.
     """
-    return max(RING_SECONDS, 1.5 * device_latency_seconds / _PERIODS + _REFILL_SECONDS)
+    return max(RING_SECONDS, device_latency_seconds)
 
 
 def check_block(audio: Audio, writable_samples: int) -> None:
