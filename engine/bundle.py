@@ -37,22 +37,22 @@ Array = NDArray[np.float32]
 _REMEDY = "export the bundle again with this version"
 
 # The second dimension of each input that is not a state (0 where there is none), and the output.
-_Contract = tuple[dict[str, int], str]
+_Contract = tuple[dict[str, int], tuple[str, ...]]
 _DENOISER: _Contract = (
     {"x": ACCOMPANIMENT_CHANNELS, "timestep": 0, "conditions": CONDITION_CHANNELS, "style": len(STYLES)},
-    "v",
+    ("v",),
 )
-_CHORDS: _Contract = ({"units": 0}, "logits")
+_CHORDS: _Contract = ({"units": 0}, ("chords", "keys"))
 # For each kind of codec, the contract of each graph.
 _CONTRACTS: dict[str, dict[str, _Contract]] = {
     "spectral": {
-        "encoder.onnx": ({"features": FEATURE_CHANNELS, "curves": CURVE_CHANNELS}, "latents"),
-        "decoder.onnx": ({"latents": LATENT_CHANNELS, "noise": 2}, "spectrum"),
+        "encoder.onnx": ({"features": FEATURE_CHANNELS, "curves": CURVE_CHANNELS}, ("latents",)),
+        "decoder.onnx": ({"latents": LATENT_CHANNELS, "noise": 2}, ("spectrum",)),
         "denoiser.onnx": _DENOISER,
     },
     "oobleck": {
-        "encoder.onnx": ({"audio": AUDIO_CHANNELS}, "latents"),
-        "decoder.onnx": ({"latents": LATENT_CHANNELS}, "audio"),
+        "encoder.onnx": ({"audio": AUDIO_CHANNELS}, ("latents",)),
+        "decoder.onnx": ({"latents": LATENT_CHANNELS}, ("audio",)),
         "denoiser.onnx": _DENOISER,
     },
 }
@@ -121,8 +121,10 @@ class Bundle:
     @property
     def harmony(self) -> Harmoniser | None:
         """What key and chords are read off a vocal with, if the bundle has it."""
-        reader = ChordReader(self.chords) if self.chords else None
-        return Harmoniser(self.manifest.harmony, reader) if self.manifest.harmony else None
+        tables = self.manifest.harmony
+        if tables is None:
+            return None
+        return Harmoniser(tables, ChordReader(self.chords, tables) if self.chords else None)
 
     def denoise(self, x: Array, timestep: Array, conditions: Array, style: Array) -> Array:
         """Return v (batch, 192, frames); see `engine.sampler.Denoise` for the arguments."""
@@ -218,14 +220,14 @@ def _chord_graph(path: Path, manifest: Manifest) -> Graph | None:
 
 
 def _check_graph(path: Path, graph: Graph, contract: _Contract) -> None:
-    """Raise BundleError unless the graph at `path` has the contract's inputs, channels and output."""
-    channels, output = contract
+    """Raise BundleError unless the graph at `path` has the contract's inputs, channels and outputs."""
+    channels, wanted = contract
     inputs = set(graph.input_shapes) - set(graph.state_names)
     outputs = set(graph.output_names) - {f"{name}_out" for name in graph.state_names}
-    if inputs != set(channels) or outputs != {output}:
+    if inputs != set(channels) or outputs != set(wanted):
         raise BundleError(
             f"{path}: takes {sorted(inputs)} and gives {sorted(outputs)}, "
-            f"expected {sorted(channels)} and {output}, states apart; {_REMEDY}"
+            f"expected {sorted(channels)} and {sorted(wanted)}, states apart; {_REMEDY}"
         )
     for name, expected in channels.items():
         found = graph.input_shapes[name][1:2]

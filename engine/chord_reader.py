@@ -8,21 +8,20 @@ generation from symbolic melody using BLSTM networks*, read bar by bar; here att
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chord_classes import CHORD_CLASSES, chord_of
+from engine.chord_habits import ChordHabits
 from engine.geometry import LATENT_RATE_HZ
 from engine.harmonic_units import Units
 from engine.harmony import PITCH_CLASSES, Chord
-from engine.harmony_tables import NOTE_NAMES, Floats
+from engine.harmony_tables import MODES, Floats, HarmonyTables
 from engine.runtime import Array
 from engine.timeline import Timeline
 
-QUALITIES = ("maj", "min", "7", "min7", "maj7", "sus4", "dim")
-_SHAPES = {quality: Chord.parse(f"C:{quality}").pitch_classes for quality in QUALITIES}
-CHORD_CLASSES = PITCH_CLASSES * len(QUALITIES)
 SLOTS = 4
 """Parts of a unit, as long as each other: where in it a note is sung says how much it counts."""
 SUNG_CHANNELS = SLOTS * PITCH_CLASSES
@@ -37,34 +36,56 @@ class ChordGraph(Protocol):
     """What reads: `engine.runtime.Graph`, or what a test has instead."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return `logits` (1, units, CHORD_CLASSES) for `units` (1, units, UNIT_CHANNELS)."""
+        """Return `chords` (batch, units, MODES, CHORD_CLASSES) and `keys` (batch, MODES), all logits.
+
+        Of `units` (batch, units, UNIT_CHANNELS).
+        """
+
+
+class ChordReading(NamedTuple):
+    """What was read off songs, or off one song seen from several signatures.
+
+    Attributes:
+        chords: (batch, units, MODES, CHORD_CLASSES) log probabilities of the chords in each unit, should the song be in
+            the major or in the minor key of the signature.
+        keys: (batch, MODES) how well these two keys suit, as logits that are comparable between signatures of one song.
+    """
+
+    chords: Floats
+    keys: Floats
 
 
 class ChordReader:
-    """Reads chords with one graph."""
+    """Reads chords and key with one graph.
 
-    def __init__(self, graph: ChordGraph) -> None:
-        """Read with `graph`."""
+    Attributes:
+        habits: what its guesses are weighed with.
+    """
+
+    def __init__(self, graph: ChordGraph, tables: HarmonyTables) -> None:
+        """Read with `graph`, beside the habits of the songs that `tables` were counted in."""
+        self.habits = ChordHabits.of(tables)
         self._graph = graph
 
-    def log_probabilities(self, channels: Array) -> Floats:
-        """Return how likely each chord is in each unit, (units, CHORD_CLASSES).
-
-        A long song is read in windows that overlap by half.
+    def read(self, channels: Array) -> ChordReading:
+        """Return what is heard in songs; a long one is read in windows that overlap by half.
 
         Args:
-            channels: (units, UNIT_CHANNELS) from `unit_channels`.
+            channels: (batch, units, UNIT_CHANNELS), each as `seen_from` gives it.
         """
-        count = len(channels)
-        result = np.zeros((count, CHORD_CLASSES))
+        batch, count, _ = channels.shape
+        chords, keys = np.zeros((batch, count, len(MODES), CHORD_CLASSES)), list[Floats]()
         start = 0
         while True:
             end = min(start + WINDOW_UNITS, count)
-            logits = self._graph.run({"units": channels[None, start:end]})["logits"][0].astype(np.float64)
+            found = self._graph.run({"units": channels[:, start:end]})
+            logits = found["chords"].astype(np.float64)
+            keys.append(found["keys"].astype(np.float64))
             inner = start + (WINDOW_UNITS - HOP_UNITS) // 2 if start else 0
-            result[inner:end] = (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))[inner - start :]
+            normalised = logits - np.logaddexp.reduce(logits, axis=3, keepdims=True)
+            chords[:, inner:end] = normalised[:, inner - start :]
             if end == count:
-                return result
+                return ChordReading(chords, np.mean(keys, axis=0))
             start += HOP_UNITS
 
 
@@ -73,10 +94,9 @@ def unit_channels(
     timeline: Timeline,
     beats: Floats,
     units: Units,
-    signature: int,
     heard: NDArray[np.bool_] | None = None,
 ) -> Array:
-    """Return what the network sees of a vocal, (units, UNIT_CHANNELS).
+    """Return what the network sees of a vocal, (units, UNIT_CHANNELS), its pitch classes from C up.
 
     For each slot the share of it that each pitch class is sung for; whether the unit begins a bar; its length in bars
     of 4/4; the tempo; the share of each slot that was heard. Not the style: it is to change nothing but the playing.
@@ -86,7 +106,6 @@ def unit_channels(
         timeline: the song's.
         beats: (frames,) the frames' middles.
         units: the song's.
-        signature: pitch class that becomes channel 0.
         heard: (frames,) where the vocal is known; None for everywhere.
     """
     lengths = np.diff(units.borders)
@@ -98,44 +117,40 @@ def unit_channels(
     np.add.at(sung, (unit, slot), (pitch[:PITCH_CLASSES] * known).T)
     np.add.at(seen, (unit, slot), known)
     place = (units.begins_bar, lengths / 4.0, timeline.bpms_at_beats(units.borders[:-1]) / 200.0)
-    relative = np.roll(sung, -signature, axis=2).reshape(len(lengths), SUNG_CHANNELS)
-    return np.concatenate([relative, np.stack(place, axis=1), np.clip(seen, 0.0, 1.0)], axis=1, dtype=np.float32)
+    notes = sung.reshape(len(lengths), SUNG_CHANNELS)
+    return np.concatenate([notes, np.stack(place, axis=1), np.clip(seen, 0.0, 1.0)], axis=1, dtype=np.float32)
 
 
-def chord_class(chord: Chord, signature: int) -> int:
-    """Return the class of a chord, or of the nearest there is; -1 for no chord."""
-    if chord.root < 0:
-        return -1
-    return QUALITIES.index(nearest_quality(chord)) * PITCH_CLASSES + (chord.root - signature) % PITCH_CLASSES
+def seen_from(channels: Array, signature: int) -> Array:
+    """Return channels (units, UNIT_CHANNELS) with their pitch classes from `signature` up in place of from C."""
+    notes = channels[:, :SUNG_CHANNELS].reshape(-1, SLOTS, PITCH_CLASSES)
+    relative = np.roll(notes, -signature, axis=2).reshape(-1, SUNG_CHANNELS)
+    return np.concatenate([relative, channels[:, SUNG_CHANNELS:]], axis=1)
 
 
-def nearest_quality(chord: Chord) -> str:
-    """Return the quality whose notes above the root are most like the chord's; the simpler one if in doubt."""
-    notes = {(note - chord.root) % PITCH_CLASSES for note in chord.pitch_classes}
-    return max(_SHAPES, key=lambda quality: len(notes & {*_SHAPES[quality]}) / len(notes | {*_SHAPES[quality]}))
+def steady_chords(log_probabilities: Floats, units: Units, signature: int, moves: Floats) -> tuple[Chord, ...]:
+    """Return the chord of each unit, from (units, CHORD_CLASSES), one mode's of `ChordReading.chords`.
+
+    Args:
+        log_probabilities: how likely each chord is in each unit.
+        units: the song's.
+        signature: the tonic of the key signature that the song was seen from.
+        moves: (CHORD_CLASSES, CHORD_CLASSES) what a change from each chord to each is worth; 0 where it stays.
+    """
+    return tuple(chord_of(number, signature) for number in steady_path(log_probabilities, units.begins_bar, moves))
 
 
-def chord_of(number: int, signature: int) -> Chord:
-    """Return the chord of class `number` where channel 0 is `signature`, in root position."""
-    quality, degree = divmod(number, PITCH_CLASSES)
-    return Chord.parse(f"{NOTE_NAMES[(signature + degree) % PITCH_CLASSES]}:{QUALITIES[quality]}")
-
-
-def steady_chords(log_probabilities: Floats, units: Units, signature: int) -> tuple[Chord, ...]:
-    """Return the chord of each unit, from what `ChordReader.log_probabilities` says."""
-    return tuple(chord_of(number, signature) for number in steady_path(log_probabilities, units.begins_bar))
-
-
-def steady_path(log_probabilities: Floats, begins_bar: NDArray[np.bool_]) -> list[int]:
-    """Return the class of each unit that is likeliest in all, where a change costs (Viterbi)."""
+def steady_path(log_probabilities: Floats, begins_bar: NDArray[np.bool_], moves: Floats) -> list[int]:
+    """Return the class of each unit that is likeliest in all, where a change costs (Viterbi); see `steady_chords`."""
     count, classes = log_probabilities.shape
-    score = log_probabilities[0].copy()
-    came_from = np.tile(np.arange(classes), (count, 1))
+    changes = 1.0 - np.eye(classes)
+    arriving = [(moves - CHANGE_PENALTY * times * changes).T.copy() for times in (2.0, 1.0)]
+    score = log_probabilities[0]
+    came_from = np.zeros((count, classes), np.intp)
     for unit in range(1, count):
-        best = int(score.argmax())
-        moved = score[best] - CHANGE_PENALTY * (1.0 if begins_bar[unit] else 2.0)
-        came_from[unit, score < moved] = best
-        score = np.maximum(score, moved) + log_probabilities[unit]
+        options = arriving[int(begins_bar[unit])] + score
+        came_from[unit] = options.argmax(axis=1)
+        score = options[np.arange(classes), came_from[unit]] + log_probabilities[unit]
     path = [int(score.argmax())]
     for unit in range(count - 1, 0, -1):
         path.append(int(came_from[unit, path[-1]]))

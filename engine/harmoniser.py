@@ -12,22 +12,26 @@ A pure function of the frames given: a prefix of the vocal has a harmony too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chord_reader import ChordReader, steady_chords, unit_channels
+from engine.chord_reader import ChordReader, seen_from, steady_chords, unit_channels
+from engine.conditions import PITCH_CHANNELS
 from engine.geometry import LATENT_RATE_HZ
 from engine.harmonic_units import Units, frame_beats, harmonic_units
 from engine.harmony import PITCH_CLASSES, Chord, ChordSpan, Key
 from engine.harmony_tables import Floats, HarmonyTables
 from engine.repetition import with_expected
 from engine.timeline import Timeline
-from engine.vocal_key import key_scores, unit_likelihoods
+from engine.vocal_key import key_scores, likely_signatures, read_scores, unit_likelihoods
 
-_PITCH_CHANNELS = PITCH_CLASSES + 2
+READ_KEY_WEIGHT, GIVEN_KEY_WEIGHT, MOVES_WEIGHT = 0.5, 2.0, 0.5
+"""How much a key's own chords count beside what is sung, where the key was read and where the user gives it (the more,
+the surer a key is heard that the vocal is not in); and how much, which chord follows which. Chosen on validation songs.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +50,12 @@ class Harmony:
 
 
 @dataclass(frozen=True, slots=True)
-class _Readings:
-    """What a chord reader hears in a vocal, by the signature that it takes for granted; each read once."""
-
-    reader: ChordReader
-    pitch: NDArray[np.float32]
-    timeline: Timeline
-    beats: Floats
-    units: Units
-    heard: NDArray[np.bool_] | None
-    done: dict[int, Floats] = field(default_factory=dict)
-
-    def __call__(self, signature: int) -> Floats:
-        if signature not in self.done:
-            channels = unit_channels(self.pitch, self.timeline, self.beats, self.units, signature, self.heard)
-            self.done[signature] = self.reader.log_probabilities(channels)
-        return self.done[signature]
-
-
-@dataclass(frozen=True, slots=True)
 class Harmoniser:
     """Reads key and chords off vocals.
 
     Attributes:
         tables: statistics of songs, which say the key, and the chords where there is no reader.
-        reader: reads the chords, if the bundle has one, and has a say in the key.
+        reader: reads the chords and the key, if the bundle has one.
     """
 
     tables: HarmonyTables
@@ -101,25 +86,28 @@ class Harmoniser:
         Raises:
             ValueError: `pitch` is not (14, frames).
         """
-        if pitch.ndim != 2 or pitch.shape[0] != _PITCH_CHANNELS:
-            raise ValueError(f"pitch has shape {pitch.shape}, expected ({_PITCH_CHANNELS}, frames)")
+        if pitch.ndim != 2 or pitch.shape[0] != PITCH_CHANNELS:
+            raise ValueError(f"pitch has shape {pitch.shape}, expected ({PITCH_CHANNELS}, frames)")
         if not pitch[:PITCH_CLASSES].any():
             return None
         beats = frame_beats(timeline, start_frame, pitch.shape[1])
         units = harmonic_units(timeline, float(beats[0]), float(beats[-1]))
         sung = sung_beats(pitch, timeline, beats, units, self.tables.beat_accent)
-        readings = _Readings(self.reader, pitch, timeline, beats, units, heard) if self.reader else None
-        confidence = 1.0
-        if key is None:
-            scores = key_scores(self.tables, sung, units.begins_bar, readings)
-            index = int(scores.argmax())
-            key, confidence = Key.from_index(index), float(1.0 / np.exp(scores - scores[index]).sum())
-        if readings is not None:
-            chords = steady_chords(readings(key.signature), units, key.signature)
-            return Harmony(key, confidence, _spans(chords, units))
-        if heard is not None and not heard.all():
-            sung = with_expected(sung, units.begins_bar, _heard_share(heard, units.of_beats(beats), len(sung)))
-        return Harmony(key, confidence, _spans(_tabled(self.tables, key, sung, units), units))
+        scores = np.zeros(0) if key else key_scores(self.tables, sung, units.begins_bar)
+        if self.reader is None:
+            key, confidence = (key, 1.0) if key else _likeliest(scores)
+            if heard is not None and not heard.all():
+                sung = with_expected(sung, units.begins_bar, _heard_share(heard, units.of_beats(beats), len(sung)))
+            return Harmony(key, confidence, _spans(_tabled(self.tables, key, sung, units), units))
+        signatures = [key.signature] if key else likely_signatures(scores)
+        channels = unit_channels(pitch, timeline, beats, units, heard)
+        reading = self.reader.read(np.stack([seen_from(channels, signature) for signature in signatures]))
+        home, confidence = (key, 1.0) if key else _likeliest(read_scores(signatures, reading.keys))
+        in_key = reading.chords[signatures.index(home.signature), :, int(home.minor)]
+        weight = GIVEN_KEY_WEIGHT if key else READ_KEY_WEIGHT
+        in_key = in_key + weight * self.reader.habits.degrees[int(home.minor)]
+        chords = steady_chords(in_key, units, home.signature, MOVES_WEIGHT * self.reader.habits.moves[int(home.minor)])
+        return Harmony(home, confidence, _spans(chords, units))
 
 
 def sung_beats(
@@ -139,6 +127,12 @@ def sung_beats(
     sung = np.zeros((len(units.begins_bar), PITCH_CLASSES))
     np.add.at(sung, units.of_beats(beats), (pitch[:PITCH_CLASSES] * weights).T)
     return sung
+
+
+def _likeliest(scores: Floats) -> tuple[Key, float]:
+    """Return the likeliest key, and its share of the likelihood of all, from logs (24,)."""
+    best = int(scores.argmax())
+    return Key.from_index(best), float(1.0 / np.exp(scores - scores[best]).sum())
 
 
 def _heard_share(heard: NDArray[np.bool_], unit_of_frame: NDArray[np.intp], units: int) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 PITCH_CLASSES = 12
 KEYS = 24
+TRIADS = 2 * PITCH_CLASSES
 NO_CHORD_LABELS = ("N", "N.C.", "NC", "X")
 
 _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -147,6 +148,11 @@ class Chord:
         ]
         bass = "" if self.bass == self.root else f"/{_MAJOR_NAMES[self.bass]}"
         return f"{_MAJOR_NAMES[self.root]}{min(qualities, key=len, default='?')}{bass}"
+
+    def triad_above(self, tonic: int) -> int:
+        """Return the number of its triad: the root's semitones above `tonic`, 12 more for a minor third."""
+        minor, major = ((self.root + third) % PITCH_CLASSES in self.pitch_classes for third in (3, 4))
+        return (self.root - tonic) % PITCH_CLASSES + PITCH_CLASSES * (minor and not major)
 
     @classmethod
     def parse(cls, label: str) -> Chord:

@@ -24,7 +24,7 @@ CASES = ((1, 1), (1, 40), (2, 100), (1, 128))
 
 def chord_plan(network: ChordNetwork) -> GraphPlan:
     """Return the plan of `chords.onnx`."""
-    return GraphPlan(CHORD_GRAPH, network.eval(), example_inputs, AXES, ("logits",), cases=CASES)
+    return GraphPlan(CHORD_GRAPH, network.eval(), example_inputs, AXES, ("chords", "keys"), cases=CASES)
 
 
 def example_inputs(batch: int, frames: int) -> tuple[Tensor, ...]:

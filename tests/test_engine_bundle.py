@@ -202,7 +202,7 @@ def test_a_denoiser_with_other_conditions_is_refused_although_its_checksum_is_ri
 def test_graphs_in_one_anothers_place_are_refused(folder: Path) -> None:
     (folder / "decoder.onnx").write_bytes((folder / "denoiser.onnx").read_bytes())
     write_manifest(folder, CODEC, np.zeros(64), np.ones(64))
-    with pytest.raises(BundleError, match=r"decoder\.onnx: takes .*expected \['latents', 'noise'\] and spectrum"):
+    with pytest.raises(BundleError, match=r"decoder\.onnx: takes .*expected \['latents', 'noise'\] and \['spectrum'\]"):
         Bundle.load(folder)
 
 

@@ -88,3 +88,11 @@ def test_a_song_files_row() -> None:
 def test_a_span_without_length_is_refused() -> None:
     with pytest.raises(ValueError, match="end after the start"):
         ChordSpan(4, 4, Chord.parse("C"))
+
+
+@pytest.mark.parametrize(
+    ("label", "triad"),
+    [("D", 0), ("Dm7", 12), ("A7", 7), ("Bm", 12 + 9), ("C#dim", 12 + 11), ("Gsus4", 5), ("E7#9", 2)],
+)
+def test_triads_are_numbered_from_the_tonic_up_major_ones_first(label: str, triad: int) -> None:
+    assert Chord.parse(label).triad_above(2) == triad

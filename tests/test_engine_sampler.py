@@ -75,6 +75,16 @@ def test_pairs_go_from_noise_to_clean_without_a_gap(steps: int) -> None:
     assert all(before[1] == after[0] for before, after in pairwise(pairs))
 
 
+def test_few_steps_lie_towards_the_clean_end_and_800_are_all() -> None:
+    assert schedule.timestep_pairs(1) == ((799, -1),)
+    (_, second), _ = schedule.timestep_pairs(2)
+    assert 250 < second < 350
+    for steps in (3, 4, 8, 32):
+        lengths = [timestep - previous for timestep, previous in schedule.timestep_pairs(steps)]
+        assert lengths == sorted(lengths, reverse=True) or max(np.diff(lengths)) <= 1
+    assert [timestep for timestep, _ in schedule.timestep_pairs(800)] == list(range(799, -1, -1))
+
+
 @pytest.mark.parametrize("steps", [0, -1, 801])
 def test_steps_out_of_range_are_refused(steps: int) -> None:
     with pytest.raises(ValueError, match="1 to 800"):

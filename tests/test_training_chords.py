@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,28 @@ import torch
 from bridge.bounce import factory_bundle
 from bridge.evaluation.heard_key import MOVES_FILE
 from engine.bundle import Bundle, BundleError
-from engine.chord_reader import CHORD_CLASSES, PLACE_CHANNELS, SLOTS, SUNG_CHANNELS, UNIT_CHANNELS
+from engine.chord_classes import CHORD_CLASSES
+from engine.chord_reader import PLACE_CHANNELS, SLOTS, SUNG_CHANNELS, UNIT_CHANNELS
 from engine.harmony import Chord, ChordSpan, Key
 from engine.timeline import Timeline
 from export import chords as export_chords
 from training.chord_moves import chord_moves
 from training.chords.network import ChordNetwork
-from training.chords.songs import ReadSong, composed_song, sung_pitch
-from training.chords.train import ChordTraining, as_live, batch_of, hide, load_network, share_right, train_chords
+from training.chords.songs import composed_song, sung_pitch
+from training.chords.train import (
+    KEYED,
+    OTHER_SIGNATURES,
+    ChordTraining,
+    batch_of,
+    hide,
+    keys_right,
+    load_network,
+    loss_of,
+    seen_elsewhere,
+    share_right,
+    train_chords,
+)
+from training.common.schedules import Budget
 from training.corpus.notes import Note
 from training.corpus.songs import list_recipes
 from training.harmony import Song
@@ -64,20 +79,27 @@ def test_a_hidden_song_holds_nothing_of_what_is_to_come() -> None:
     np.testing.assert_array_equal(channels[:, SUNG_CHANNELS], song.channels[:, SUNG_CHANNELS])
 
 
-def test_batches_are_padded_beyond_the_songs_ends_and_a_wrong_key_turns_chords_with_the_notes() -> None:
+def test_batches_are_padded_beyond_the_songs_ends_and_show_songs_in_other_signatures_too() -> None:
     rng = np.random.default_rng(0)
-    units, beyond, classes = batch_of(rng, COMPOSED, ())
-    assert units.shape[:2] == beyond.shape == classes.shape
-    assert (classes[beyond] == -1).all()
-    assert not units[beyond].any()
-    song = ReadSong(np.zeros((40, UNIT_CHANNELS), np.float16), np.full(40, 7))
-    song.channels[:, 7] = 1.0  # the fifth is sung over the chord on the fifth
-    song.channels[:, SUNG_CHANNELS + 1 : SUNG_CHANNELS + 3] = 0.5
-    for _ in range(200):
-        channels, numbers = as_live(rng, song)
-        seen = channels[0, :12].argmax()
-        if channels[0, :12].any():
-            assert (numbers == seen).all()
+    batch = batch_of(rng, COMPOSED, ())
+    assert batch.units.shape[:2] == batch.beyond.shape == batch.classes.shape
+    assert (batch.classes[batch.beyond] == -1).all()
+    assert not batch.units[batch.beyond].any()
+    for own, *others in batch.views.tolist():
+        for other in others:
+            assert (batch.beyond[own] == batch.beyond[other]).all()
+            notes = [batch.units[row, :, :SUNG_CHANNELS].reshape(-1, SLOTS, 12) for row in (own, other)]
+            steps = [step for step in range(1, 12) if torch.equal(notes[0].roll(-step, dims=2), notes[1])]
+            assert steps or not notes[0].any()
+
+
+def test_a_song_seen_elsewhere_has_its_chords_turned_with_its_notes_or_none_that_count() -> None:
+    channels, classes = np.zeros((3, UNIT_CHANNELS), np.float32), np.array([7, 12 + 7, -1])
+    channels[:, 7] = 1.0  # the fifth is sung over the chords on the fifth
+    turned, numbers = seen_elsewhere(channels, classes, 9, True)
+    assert numbers.tolist() == [10, 12 + 10, -1]
+    assert turned[:, :SUNG_CHANNELS].argmax(axis=1).tolist() == [10, 10, 10]
+    assert seen_elsewhere(channels, classes, 9, False)[1].tolist() == [-1, -1, -1]
 
 
 def test_what_lies_beyond_a_songs_end_changes_nothing() -> None:
@@ -87,15 +109,58 @@ def test_what_lies_beyond_a_songs_end_changes_nothing() -> None:
     padded = torch.cat([units, torch.rand(1, 9, UNIT_CHANNELS)], dim=1)
     beyond = torch.arange(29)[None] >= 20
     with torch.no_grad():
-        torch.testing.assert_close(network(padded, beyond)[:, :20], network(units), atol=1e-5, rtol=1e-4)
+        chords, keys = network(padded, beyond)
+        wanted_chords, wanted_keys = network(units)
+    torch.testing.assert_close(chords[:, :20], wanted_chords, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(keys, wanted_keys, atol=1e-5, rtol=1e-4)
+
+
+def test_keys_are_learned_with_the_chords() -> None:
+    torch.manual_seed(0)
+    network, batch = ChordNetwork(16, 2, dropout=0.0), batch_of(np.random.default_rng(0), COMPOSED, ())
+    optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss_of(network, batch).backward()
+        optimiser.step()
+    with torch.no_grad():
+        found = network(batch.units, batch.beyond)[1][batch.views].flatten(1).argmax(dim=1)
+    assert (found == batch.minor[:KEYED]).float().mean() > 0.8, "of six keys each"
+
+
+def test_chords_are_learned_for_the_mode_that_a_song_is_in() -> None:
+    torch.manual_seed(0)
+    network, batch = ChordNetwork(16, 2, dropout=0.0), batch_of(np.random.default_rng(0), COMPOSED, ())
+    assert batch.minor[batch.views[:, 1:]].T.tolist() == [batch.minor[:KEYED].tolist()] * OTHER_SIGNATURES
+    for minor in (0, 1):
+        network.zero_grad()
+        loss_of(network, replace(batch, minor=torch.full_like(batch.minor, minor))).backward()
+        assert network.outputs.weight.grad is not None
+        moved = network.outputs.weight.grad.unflatten(0, (2, CHORD_CLASSES)).abs().sum(dim=(1, 2))
+        assert moved[minor] > 0.0
+        assert moved[1 - minor] == 0.0
+
+
+def test_shares_of_right_keys_are_of_all_24() -> None:
+    songs = COMPOSED[:4]
+
+    class OwnKey(ChordNetwork):
+        """Takes each song's own signature, and its minor key."""
+
+        def forward(self, units: torch.Tensor, beyond: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+            keys = torch.zeros(len(units), 2)
+            keys[0, 1] = 1.0
+            return torch.zeros(*units.shape[:2], 2, CHORD_CLASSES), keys
+
+    assert keys_right(OwnKey(16, 2), songs) == np.mean([song.minor for song in songs])
 
 
 def test_training_learns_and_its_reader_goes_into_a_bundle_and_reads_the_same(tmp_path: Path) -> None:
     before = share_right(ChordNetwork(16, 2), COMPOSED)
-    path = train_chords(ChordTraining(tmp_path, minutes=0.3, width=16, layers=2), COMPOSED, (), COMPOSED)
+    path = train_chords(ChordTraining(tmp_path, Budget(steps=250), width=16, layers=2), COMPOSED, (), COMPOSED)
     network, training = load_network(path)
-    assert training["steps"] > 20
-    assert share_right(network, COMPOSED) > before + 0.1
+    assert training["steps"] == 250
+    assert share_right(network, COMPOSED) > before + 0.05
     bundle = tmp_path / "bundle"
     shutil.copytree(factory_bundle(), bundle)
     export_chords.put_in(bundle, path)
@@ -103,8 +168,10 @@ def test_training_learns_and_its_reader_goes_into_a_bundle_and_reads_the_same(tm
     assert loaded.chords is not None
     units = COMPOSED[1].channels.astype(np.float32)[None]
     with torch.no_grad():
-        wanted = load_network(path)[0].eval()(torch.from_numpy(units)).numpy()
-    np.testing.assert_allclose(loaded.chords.run({"units": units})["logits"], wanted, atol=0.02)
+        chords, keys = load_network(path)[0].eval()(torch.from_numpy(units))
+    found = loaded.chords.run({"units": units})
+    np.testing.assert_allclose(found["chords"], chords.numpy(), atol=0.02)
+    np.testing.assert_allclose(found["keys"], keys.numpy(), atol=0.02)
     assert loaded.harmony is not None
     assert loaded.harmony.reader is not None
     (bundle / "chords.onnx").unlink()

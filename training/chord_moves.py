@@ -14,24 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chord_reader import nearest_quality
-from engine.harmony import PITCH_CLASSES
+from engine.harmony import TRIADS
 from training.harmony import Song, read_songs
-
-TRIADS = 2 * PITCH_CLASSES
-MINOR_QUALITIES = ("min", "min7", "dim")
 
 
 def chord_moves(songs: Iterable[Song]) -> NDArray[np.int64]:
     """Return (2 modes, from, to) how often a triad is followed by another one."""
     counts = np.zeros((2, TRIADS, TRIADS), np.int64)
     for song in songs:
-        triads = [
-            (span.chord.root - song.key.tonic) % PITCH_CLASSES
-            + PITCH_CLASSES * (nearest_quality(span.chord) in MINOR_QUALITIES)
-            for span in song.chords
-            if span.chord.root >= 0
-        ]
+        triads = [span.chord.triad_above(song.key.tonic) for span in song.chords if span.chord.root >= 0]
         for before, after in pairwise(triads):
             counts[int(song.key.minor), before, after] += before != after
     return counts

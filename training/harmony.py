@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.chord_reader import QUALITIES, nearest_quality
+from engine.chord_classes import QUALITIES, nearest_quality
 from engine.harmonic_units import Units, frame_beats, harmonic_units
 from engine.harmoniser import Harmoniser, sung_beats
 from engine.harmony import NO_CHORD, PITCH_CLASSES, Chord, ChordSpan, Key

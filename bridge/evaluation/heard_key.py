@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.harmony import KEYS, NO_CHORD, PITCH_CLASSES, Chord, ChordSpan, Key
+from engine.harmony import KEYS, NO_CHORD, PITCH_CLASSES, TRIADS, ChordSpan, Key
 
 Floats = NDArray[np.float64]
 
 MOVES_FILE = Path(__file__).with_name("chord_moves.txt")
-TRIADS = 2 * PITCH_CLASSES
 _HOLDING_BEATS = 4.0  # beats of a chord that say as much as a move; chosen on train and validation songs
 _POOLED_MOVES = 5.0  # how many moves the mean of all is worth beside those from a chord
 
@@ -40,17 +39,11 @@ def heard_key(chords: Sequence[ChordSpan]) -> Key:
     scores = np.zeros(KEYS)
     for key in range(KEYS):
         mode, tonic = divmod(key, PITCH_CLASSES)
-        triads = [_triad(span.chord, tonic) for span in sounding]
+        triads = [span.chord.triad_above(tonic) for span in sounding]
         for span, triad in zip(sounding, triads, strict=True):
             scores[key] += (span.end_beat - span.start_beat) / _HOLDING_BEATS * holding[mode, triad]
         scores[key] += sum(moves[mode, before, after] for before, after in pairwise(triads) if before != after)
     return Key.from_index(int(scores.argmax()))
-
-
-def _triad(chord: Chord, tonic: int) -> int:
-    """Return the triad as semitones above `tonic`, minor ones after the major ones."""
-    minor = (chord.root + 3) % PITCH_CLASSES in chord.pitch_classes
-    return (chord.root - tonic) % PITCH_CLASSES + PITCH_CLASSES * minor
 
 
 @cache

@@ -21,6 +21,7 @@ from training.chords.network import ChordNetwork
 from training.chords.songs import ReadSong, composed_song, read_song, whole_song
 from training.chords.train import ChordTraining, load_network, train_chords
 from training.common.checkpoint import CheckpointError
+from training.common.schedules import Budget
 from training.corpus.pop909 import load_scores
 from training.corpus.score import split_of
 from training.corpus.songs import Recipe, list_recipes
@@ -28,6 +29,7 @@ from training.harmony import Settings, Song, estimate, read_songs
 from training.harmony_scores import report
 
 CORPUS_SEED = 11
+HELD_OUT = 300
 WAYS = 6  # in which each whole song is sung
 
 
@@ -40,19 +42,26 @@ class TorchReader:
 
     @torch.no_grad()
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return logits."""
-        return {"logits": self._network(torch.from_numpy(inputs["units"])).numpy()}
+        """Return logits of chords and keys."""
+        chords, keys = self._network(torch.from_numpy(inputs["units"]))
+        return {"chords": chords.numpy(), "keys": keys.numpy()}
 
 
-def composed_songs(count: int, data_dir: Path | None, workers: int) -> list[ReadSong]:
-    """Return the training songs of `count` recipes, and POP909's as they are, each sung in several ways."""
-    recipes = [recipe for recipe in list_recipes(data_dir, count, CORPUS_SEED) if recipe.split == "train"]
+def composed_songs(count: int, data_dir: Path | None, workers: int) -> tuple[list[ReadSong], list[ReadSong]]:
+    """Return songs to learn from and songs held out.
+
+    Those to learn from are of `count` recipes, and POP909's as they are, each sung in several ways; those held out are
+    the recipes of the validation split, `HELD_OUT` at most.
+    """
+    all_recipes = list_recipes(data_dir, count, CORPUS_SEED)
+    recipes = [recipe for recipe in all_recipes if recipe.split == "train"]
+    held_out = [recipe for recipe in all_recipes if recipe.split == "validation"][:HELD_OUT]
     scores = load_scores(data_dir, clean=False).values() if data_dir is not None else ()
     whole = [(score, way) for way in range(WAYS) for score in scores if split_of(score.composition) == "train"]
     make: Callable[[Recipe], ReadSong] = partial(composed_song, data_dir=data_dir, seed=CORPUS_SEED)
     with ProcessPoolExecutor(workers) as pool:
         sung = pool.map(whole_song, *zip(*whole, strict=True), chunksize=16) if whole else ()
-        return [*pool.map(make, recipes, chunksize=16), *sung]
+        return [*pool.map(make, recipes, chunksize=16), *sung], [*pool.map(make, held_out, chunksize=16)]
 
 
 def compare(network: ChordNetwork, songs: Sequence[Song]) -> None:
@@ -62,7 +71,7 @@ def compare(network: ChordNetwork, songs: Sequence[Song]) -> None:
         others = [song for song in songs if song.split == split]
         if others:
             print(report(f"{split}, tables", Harmoniser(tables), others))
-            print(report(f"{split}, network", Harmoniser(tables, ChordReader(TorchReader(network))), others))
+            print(report(f"{split}, network", Harmoniser(tables, ChordReader(TorchReader(network), tables)), others))
 
 
 def main() -> int:
@@ -73,16 +82,17 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--count", type=int, default=9_000, help="recipes to compose")
     parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:
         songs = read_songs(options.latents)
-        composed = composed_songs(options.count, options.data, options.threads)
+        composed, held_out = composed_songs(options.count, options.data, options.threads)
         rendered = [read_song(song) for song in songs if song.split == "train"]
-        held_out = [read_song(song) for song in songs if song.split == "validation"]
-        config = ChordTraining(options.run, options.minutes, seed=options.seed)
+        held_out += [read_song(song) for song in songs if song.split == "validation"]
+        config = ChordTraining(options.run, Budget(minutes=options.minutes), start=options.start, seed=options.seed)
         path = train_chords(config, composed, rendered, held_out)
         compare(load_network(path)[0], songs)
     except (ValueError, CheckpointError) as error:

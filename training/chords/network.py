@@ -1,4 +1,4 @@
-"""The network that reads chords: attention over a song's units, which finds the bars that came before."""
+"""The network that reads chords and key: attention over a song's units, which finds the bars that came before."""
 
 import math
 
@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.chord_reader import CHORD_CLASSES, UNIT_CHANNELS
+from engine.chord_classes import CHORD_CLASSES
+from engine.chord_reader import UNIT_CHANNELS
+from engine.harmony_tables import MODES
 
 FURTHEST_UNITS = 64
 _FAR_BELOW = -1e4
 
 
 class ChordNetwork(nn.Module):
-    """From what is sung in each unit to the chord of each unit.
+    """From what is sung in each unit to the chord of each unit, and to how well the song suits the signature.
 
     Args:
         width: channels throughout.
@@ -28,10 +30,15 @@ class ChordNetwork(nn.Module):
         self.inputs = nn.Linear(UNIT_CHANNELS, width)
         self.layers = nn.ModuleList(_Layer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.outputs = nn.Linear(width, CHORD_CLASSES)
+        self.outputs = nn.Linear(width, len(MODES) * CHORD_CLASSES)
+        self.where_key_shows = nn.Linear(width, heads)
+        self.keys = nn.Linear(heads * width, len(MODES))
 
-    def forward(self, units: Tensor, beyond: Tensor | None = None) -> Tensor:
-        """Return logits (batch, units, CHORD_CLASSES).
+    def forward(self, units: Tensor, beyond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return logits of the chords (batch, units, MODES, CHORD_CLASSES) and of the keys (batch, MODES).
+
+        The keys are the major and the minor one of the signature that channel 0 is the tonic of; their logits are
+        comparable between signatures in which one song is seen. The chords are those that suit either.
 
         Args:
             units: (batch, units, UNIT_CHANNELS) from `engine.chord_reader.unit_channels`.
@@ -40,7 +47,13 @@ class ChordNetwork(nn.Module):
         x = self.inputs(units)
         for layer in self.layers:
             x = layer(x, beyond)
-        return self.outputs(self.norm(x))
+        x = self.norm(x)
+        attention = self.where_key_shows(x)
+        if beyond is not None:
+            attention = attention.masked_fill(beyond[..., None], _FAR_BELOW)
+        heard = torch.softmax(attention, dim=1).transpose(1, 2) @ x
+        chords = self.outputs(x).unflatten(2, (len(MODES), CHORD_CLASSES))
+        return chords, self.keys(heard.flatten(1))
 
 
 class _Layer(nn.Module):

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chord_reader import chord_class, unit_channels
+from engine.chord_classes import chord_class
+from engine.chord_reader import seen_from, unit_channels
 from engine.conditions import PITCH_CHANNELS
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, SAMPLE_RATE_HZ
 from engine.harmonic_units import frame_beats, harmonic_units
@@ -34,10 +35,12 @@ class ReadSong:
     Attributes:
         channels: (units, UNIT_CHANNELS) float16.
         classes: (units,) chord classes; -1 where no chord is known.
+        minor: whether its key is the minor one of the signature.
     """
 
     channels: NDArray[np.float16]
     classes: NDArray[np.int64]
+    minor: bool
 
 
 def read_song(song: Song) -> ReadSong:
@@ -45,10 +48,10 @@ def read_song(song: Song) -> ReadSong:
     beats = frame_beats(song.timeline, 0, song.pitch.shape[1])
     units = harmonic_units(song.timeline, float(beats[0]), float(beats[-1]))
     signature = song.key.signature
-    channels = unit_channels(song.pitch, song.timeline, beats, units, signature)
+    channels = seen_from(unit_channels(song.pitch, song.timeline, beats, units), signature)
     chords = song.chords_at((units.borders[:-1] + units.borders[1:]) / 2)
     classes = np.array([chord_class(chord, signature) for chord in chords], np.int64)
-    return ReadSong(channels.astype(np.float16), classes)
+    return ReadSong(channels.astype(np.float16), classes, song.key.minor)
 
 
 def composed_song(recipe: Recipe, data_dir: Path | None, seed: int) -> ReadSong:
