@@ -23,6 +23,7 @@ from bridge.midi.ports import MAX_LOOK_SECONDS, MAX_WAITING, MidiPorts, PortFact
 from tests.midi_support import FollowedTransport, message, tick_times
 
 DRIVER = "pretended_midi_driver"
+ATTEMPTS = 5  # without real-time priority JACK loses what comes while the machine stands still
 
 
 class Driver:
@@ -214,6 +215,19 @@ def jack(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.terminate()
 
 
+def performed(daw: mido.ports.BaseOutput, ports: MidiPorts, system_clock: SystemClock) -> tuple[MidiMessage, ...]:
+    """Send nine notes and a bar of MIDI clock; return what arrives of these 106 messages."""
+    for note in (57, 60, 64) * 3:
+        system_clock.sleep(0.005)
+        daw.send(mido.Message("note_on", note=note, velocity=80))
+    start_seconds = system_clock.now() + 0.05
+    for tick_seconds in tick_times(150.0, 97, start_seconds):
+        system_clock.sleep(tick_seconds - system_clock.now())
+        daw.send(mido.Message("clock"))
+    system_clock.sleep(0.1)
+    return ports.take()
+
+
 @pytest.mark.slow
 def test_real_ports_through_jack_carry_clock_and_chords_and_come_back(jack: str) -> None:
     backend = mido.Backend(jack, use_environ=False)
@@ -229,18 +243,12 @@ def test_real_ports_through_jack_carry_clock_and_chords_and_come_back(jack: str)
             break
     system_clock.sleep(0.05)
     ports.take()
-    for note in (57, 60, 64) * 3:  # without real-time priority JACK loses a message now and then
-        system_clock.sleep(0.005)
-        daw.send(mido.Message("note_on", note=note, velocity=80))
-    start_seconds = system_clock.now() + 0.05
-    for tick_seconds in tick_times(150.0, 97, start_seconds):
-        system_clock.sleep(tick_seconds - system_clock.now())
-        daw.send(mido.Message("clock"))
-    system_clock.sleep(0.1)
-    messages = ports.take()
+    for _ in range(ATTEMPTS):
+        if len(messages := performed(daw, ports, system_clock)) >= 90:
+            break
     assert len(messages) >= 90
     calls, clock_state = clock.step(messages, clock.NEW_CLOCK, transport.beat_at)
-    assert clock_state.bpm == pytest.approx(150.0, rel=0.1)  # a busy JACK loses ticks; test_midi_clock is exact
+    assert clock_state.bpm == pytest.approx(150.0, rel=0.1)  # where ticks are lost; test_midi_clock is exact
     calls, _ = chords.step(messages, system_clock.now(), chords.ChordState())
     assert [call.arguments["chord"] for call in calls] == ["Am"]
     daw.close()
