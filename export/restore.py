@@ -1,7 +1,8 @@
 """A bundle's weights back in torch, to train on from it.
 
 `python -m export.restore BUNDLE --out runs/start.pt` gives the denoiser, for `training.denoiser --start-from`; with
-`--codec` a folder that `training.codec --stage partials` and `--stage sound` go on from.
+`--chords` the chord reader, for `training.chords --start`, and with `--codec` a folder that
+`training.codec --stage partials` and `--stage sound` go on from.
 """
 
 import argparse
@@ -16,8 +17,10 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from engine.bundle import BundleError
-from engine.manifest import read_manifest
+from engine.manifest import CHORD_GRAPH, read_manifest
 from export.codec import CHECKPOINT_KIND, DECODER_GRAPH, ENCODER_GRAPH
+from training.chords.network import ChordNetwork
+from training.chords.train import KIND as CHORDS_KIND
 from training.codec import features_stage, partials_stage, sound_stage
 from training.codec.config import CodecTrainingConfig
 from training.codec.decoder import Decoder
@@ -86,6 +89,19 @@ def denoiser_checkpoint(bundle: Path) -> dict[str, Any]:
     }
 
 
+def chord_checkpoint(bundle: Path) -> dict[str, Any]:
+    """Return a bundle's chord reader as a checkpoint, which `training.chords --start` takes.
+
+    Raises:
+        BundleError: the bundle is damaged, has no chord reader, or one of an unusual size that it does not tell.
+    """
+    told = read_manifest(bundle).training.get("chords", {})
+    sizes = told.get("sizes", {})  # bundles that do not say have the usual ones
+    network = ChordNetwork(**sizes)
+    restore_parameters(bundle / CHORD_GRAPH, network)
+    return {"kind": CHORDS_KIND, "sizes": sizes, "network": network.state_dict(), "training": told}
+
+
 def codec_checkpoints(bundle: Path) -> dict[str, dict[str, Any]]:
     """Return a bundle's codec as the checkpoints of its stages, by file name; what `export.balance` wrote is left out.
 
@@ -120,23 +136,29 @@ def codec_checkpoints(bundle: Path) -> dict[str, dict[str, Any]]:
 
 
 def main() -> int:
-    """Write a bundle's denoiser as a checkpoint, or its codec as several; return the exit code."""
+    """Write a bundle's denoiser or chord reader as a checkpoint, or its codec as several; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m export.restore", description=__doc__)
     parser.add_argument("bundle", type=Path, help="a bundle's folder")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint, or with --codec the folder, to write")
-    parser.add_argument("--codec", action="store_true", help="the codec instead of the denoiser")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--codec", action="store_true", help="the codec instead of the denoiser")
+    which.add_argument("--chords", action="store_true", help="the chord reader instead of the denoiser")
     options = parser.parse_args()
     try:
         if options.codec:
             options.out.mkdir(parents=True, exist_ok=True)
             for name, payload in codec_checkpoints(options.bundle).items():
                 save_checkpoint(options.out / name, payload)
+        elif options.chords:
+            save_checkpoint(options.out, chord_checkpoint(options.bundle))
         else:
             save_checkpoint(options.out, denoiser_checkpoint(options.bundle))
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    further = f"codec ... run={options.out}" if options.codec else f"denoiser --start-from {options.out}"
+    further = f"denoiser --start-from {options.out}"
+    if options.codec or options.chords:
+        further = f"codec ... run={options.out}" if options.codec else f"chords ... --start {options.out}"
     print(f"{options.out}: go on with python -m training.{further}")
     return 0
 

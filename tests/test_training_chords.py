@@ -16,6 +16,7 @@ from engine.chord_reader import PLACE_CHANNELS, SLOTS, SUNG_CHANNELS, UNIT_CHANN
 from engine.harmony import Chord, ChordSpan, Key
 from engine.timeline import Timeline
 from export import chords as export_chords
+from export.restore import chord_checkpoint
 from training.chord_moves import chord_moves
 from training.chords.network import ChordNetwork
 from training.chords.songs import composed_song, sung_pitch
@@ -28,6 +29,7 @@ from training.chords.train import (
     keys_right,
     load_network,
     loss_of,
+    make_gaps,
     seen_elsewhere,
     share_right,
     train_chords,
@@ -77,6 +79,21 @@ def test_a_hidden_song_holds_nothing_of_what_is_to_come() -> None:
     heard = channels[:, SUNG_CHANNELS + PLACE_CHANNELS - SLOTS : SUNG_CHANNELS + PLACE_CHANNELS]
     assert (heard[5] > 0).tolist() == [True, True, False, False]
     np.testing.assert_array_equal(channels[:, SUNG_CHANNELS], song.channels[:, SUNG_CHANNELS])
+
+
+def test_gaps_take_at_most_a_third_of_what_was_heard_and_nothing_of_the_place() -> None:
+    shares = []
+    for seed in range(40):
+        channels = np.ones((60, UNIT_CHANNELS), np.float32)
+        make_gaps(np.random.default_rng(seed), channels)
+        heard = channels[:, SUNG_CHANNELS + PLACE_CHANNELS - SLOTS : SUNG_CHANNELS + PLACE_CHANNELS]
+        gaps = ~channels[:, :SUNG_CHANNELS].any(axis=1)
+        assert (heard.any(axis=1) == ~gaps).all()
+        assert (channels[~gaps] == 1.0).all()
+        assert (channels[:, SUNG_CHANNELS : SUNG_CHANNELS + PLACE_CHANNELS - SLOTS] == 1.0).all()
+        shares.append(gaps.mean())
+    assert max(shares) <= 1 / 3
+    assert np.mean(shares) > 0.05
 
 
 def test_batches_are_padded_beyond_the_songs_ends_and_show_songs_in_other_signatures_too() -> None:
@@ -174,6 +191,10 @@ def test_training_learns_and_its_reader_goes_into_a_bundle_and_reads_the_same(tm
     np.testing.assert_allclose(found["keys"], keys.numpy(), atol=0.02)
     assert loaded.harmony is not None
     assert loaded.harmony.reader is not None
+    restored = chord_checkpoint(bundle)
+    assert restored["sizes"] == {"width": 16, "layers": 2}
+    for name, weight in restored["network"].items():
+        torch.testing.assert_close(weight, network.state_dict()[name], atol=1e-3, rtol=2e-3)
     (bundle / "chords.onnx").unlink()
     with pytest.raises(BundleError, match=r"chords\.onnx: missing"):
         Bundle.load(bundle, threads=1)

@@ -80,9 +80,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder with pop909_structure.tar.xz; without it all is composed")
     parser.add_argument("--latents", type=Path, required=True, help="songs cached by training.encode_corpus")
     parser.add_argument("--run", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--count", type=int, default=9_000, help="recipes to compose")
+    parser.add_argument("--count", type=int, default=24_000, help="recipes to compose")
     parser.add_argument("--minutes", type=float, default=40.0)
-    parser.add_argument("--start", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from, such as export.restore --chords writes")
+    parser.add_argument("--learning-rate", type=float, default=ChordTraining.learning_rate, help="at its height")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -92,7 +93,13 @@ def main() -> int:
         composed, held_out = composed_songs(options.count, options.data, options.threads)
         rendered = [read_song(song) for song in songs if song.split == "train"]
         held_out += [read_song(song) for song in songs if song.split == "validation"]
-        config = ChordTraining(options.run, Budget(minutes=options.minutes), start=options.start, seed=options.seed)
+        config = ChordTraining(
+            options.run,
+            Budget(minutes=options.minutes),
+            learning_rate=options.learning_rate,
+            start=options.start,
+            seed=options.seed,
+        )
         path = train_chords(config, composed, rendered, held_out)
         compare(load_network(path)[0], songs)
     except (ValueError, CheckpointError) as error:

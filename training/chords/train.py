@@ -27,6 +27,7 @@ KEY_WEIGHT = 0.3
 AHEAD_SECONDS = 12.0  # how far beyond what was heard the engine asks when playing live
 NEARNESS = np.array([0, 1, 3, 3, 1, 6, 1, 6, 1, 3, 3, 1]) / 29  # how often a song is seen so many semitones off
 _RENDERED, _CUT, _HIDDEN, _WRONG_KEY = 0.2, 0.4, 0.5, 0.06
+_GAPPY, _GAP_SHARE, _LONGEST_GAP_UNITS = 0.5, 0.3, 8
 _HEARD = slice(SUNG_CHANNELS + PLACE_CHANNELS - SLOTS, SUNG_CHANNELS + PLACE_CHANNELS)
 
 
@@ -40,6 +41,8 @@ class ChordTraining:
         learning_rate: at its height.
         width: see `ChordNetwork`.
         layers: see `ChordNetwork`.
+        dropout: see `ChordNetwork`.
+        weight_decay: of all weights, a step.
         start: checkpoint to go on from, of the same sizes.
         seed: of the weights and the batches.
     """
@@ -49,6 +52,8 @@ class ChordTraining:
     learning_rate: float = 1.5e-3
     width: int = 80
     layers: int = 4
+    dropout: float = 0.15
+    weight_decay: float = 0.05
     start: Path | None = None
     seed: int = 0
 
@@ -91,10 +96,10 @@ def train_chords(
         raise ValueError("there are no songs to learn from; give a larger --count or songs with --latents")
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    network = ChordNetwork(config.width, config.layers)
+    network = ChordNetwork(config.width, config.layers, dropout=config.dropout)
     if config.start is not None:
         network.load_state_dict(load_checkpoint(config.start, KIND)["network"])
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.03)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     started, step = time.monotonic(), 0
     with TrainingProgress("chords") as progress:
         while (fraction := config.budget.fraction(step, elapsed := time.monotonic() - started)) < 1.0:
@@ -110,13 +115,14 @@ def train_chords(
             if step % 500 == 0:
                 progress.note(f"step {step}: {told_right(network, held_out)}")
     path = config.run / "chords.pt"
+    sizes = {"width": config.width, "layers": config.layers}
     told = {
+        "sizes": sizes,
         "songs": len(composed) + len(rendered),
         "steps": step,
         "held_out": share_right(network, held_out),
         "held_out_keys": keys_right(network, held_out),
     }
-    sizes = {"width": config.width, "layers": config.layers}
     save_checkpoint(path, {"kind": KIND, "sizes": sizes, "network": network.state_dict(), "training": told})
     return path
 
@@ -180,7 +186,7 @@ def seen_elsewhere(
 def as_live(rng: np.random.Generator, song: ReadSong) -> tuple[np.ndarray, np.ndarray]:
     """Return channels and classes of a song as the engine may meet it.
 
-    Begun later, heard up to somewhere and asked 12 s further.
+    Begun later, heard up to somewhere and asked 12 s further, with gaps.
     """
     channels, classes = song.channels.astype(np.float32), song.classes.copy()
     start, end = 0, len(classes)
@@ -194,6 +200,8 @@ def as_live(rng: np.random.Generator, song: ReadSong) -> tuple[np.ndarray, np.nd
         beats, bpm = 4.0 * channels[0, SUNG_CHANNELS + 1], 200.0 * channels[0, SUNG_CHANNELS + 2]
         end = min(end, heard + int(AHEAD_SECONDS * bpm / 60.0 / beats) + 1)
         hide(channels, heard - 1, int(rng.integers(0, SLOTS + 1)))
+    if rng.random() < _GAPPY:
+        make_gaps(rng, channels[start:end])
     return channels[start:end], classes[start:end]
 
 
@@ -202,6 +210,20 @@ def hide(channels: np.ndarray, last_unit: int, slots: int) -> None:
     channels[last_unit + 1 :, :SUNG_CHANNELS] = channels[last_unit + 1 :, _HEARD] = 0.0
     channels[last_unit, slots * PITCH_CLASSES : SUNG_CHANNELS] = 0.0
     channels[last_unit, _HEARD.start + slots : _HEARD.stop] = 0.0
+
+
+def make_gaps(rng: np.random.Generator, channels: np.ndarray) -> None:
+    """Leave up to a third of a song unheard, here and there, so that its chords are learned from what repeats.
+
+    The compositions are few: without gaps the network learns by heart which melody has which chords.
+    """
+    units = len(channels)
+    left = int(rng.uniform(0.0, _GAP_SHARE) * units)
+    while left > 0:
+        length = int(rng.integers(1, min(left, _LONGEST_GAP_UNITS) + 1))
+        first = int(rng.integers(0, units - length + 1))
+        channels[first : first + length, :SUNG_CHANNELS] = channels[first : first + length, _HEARD] = 0.0
+        left -= length
 
 
 @torch.no_grad()
