@@ -19,7 +19,7 @@ from engine.harmoniser import Harmoniser
 from engine.runtime import Array
 from training.chords.network import ChordNetwork
 from training.chords.songs import ReadSong, composed_song, read_song, whole_song
-from training.chords.train import ChordTraining, load_network, train_chords
+from training.chords.train import LEARNING_RATE, ChordTraining, load_network, train_chords
 from training.common.checkpoint import CheckpointError
 from training.common.schedules import Budget
 from training.corpus.pop909 import load_scores
@@ -83,7 +83,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=24_000, help="recipes to compose")
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--start", type=Path, help="checkpoint to go on from, such as export.restore --chords writes")
-    parser.add_argument("--learning-rate", type=float, default=ChordTraining.learning_rate, help="at its height")
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE, help="at its height")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -20,6 +20,7 @@ from training.common.progress import TrainingProgress
 from training.common.schedules import Budget, annealed_rate
 
 KIND = "chords"
+LEARNING_RATE = 1.5e-3
 BATCH = 24
 KEYED = 12  # songs of a batch that are seen in other signatures too, to learn which is theirs
 OTHER_SIGNATURES = 2
@@ -49,7 +50,7 @@ class ChordTraining:
 
     run: Path
     budget: Budget
-    learning_rate: float = 1.5e-3
+    learning_rate: float = LEARNING_RATE
     width: int = 80
     layers: int = 4
     dropout: float = 0.15
