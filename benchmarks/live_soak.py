@@ -156,9 +156,11 @@ class Soak:
 
     def settle(self) -> None:
         """Work out how long each disturbance was felt."""
-        for each, end in zip(self.disturbances, ends_of(self.disturbances, self.passed), strict=True):
-            start = self.start_seconds + each.seconds
-            seconds = recovery_seconds(list(self.watch.levels), start, self.start_seconds + end, each.bar_seconds)
+        begun = [self.start_seconds + each.seconds for each in self.disturbances]
+        ends = ends_of(self.disturbances, self.passed)
+        for number, (each, end) in enumerate(zip(self.disturbances, ends, strict=True)):
+            levels, until = list(self.watch.levels), self.start_seconds + end
+            seconds = recovery_seconds(levels, begun[number], until, each.bar_seconds, begun[number + 1 :])
             each.bars = None if seconds is None else seconds / each.bar_seconds
 
     def _disturb(self, now: float) -> None:

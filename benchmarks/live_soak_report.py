@@ -73,18 +73,22 @@ class Disturbance:
         return any(re.search(REPORTED[self.kind], words) for words in self.words)
 
 
-def recovery_seconds(levels: Sequence[LevelChange], start: float, end: float, steady_seconds: float) -> float | None:
+def recovery_seconds(
+    levels: Sequence[LevelChange], start: float, end: float, steady_seconds: float, others: Sequence[float] = ()
+) -> float | None:
     """Return how long after `start` all is as it should be again, for `steady_seconds` on end or up to `end`.
 
-    0 if all is well for twice as long from `start` on: what comes later is not its doing. None if it is not well before
-    `end`. What is late after that is one of the chunks that their own row counts.
+    0 if all is well for twice as long from `start` on: what comes later is not its doing. For once as long is enough up
+    to one of `others`, when something else went wrong. None if it is not well before `end`. What is late after that is
+    one of the chunks that their own row counts.
     """
     before = [change for change in levels if change.seconds <= start][-1:]
     within = [change for change in levels if start < change.seconds < end]
     well_since = start if not before or before[0].recovered else None
     for change in within:
         if not change.recovered:
-            needed = steady_seconds * (2.0 if well_since == start else 1.0)
+            alone = not any(start + steady_seconds <= other <= change.seconds for other in others)
+            needed = steady_seconds * (2.0 if well_since == start and alone else 1.0)
             if well_since is not None and change.seconds - well_since >= needed:
                 break
             well_since = None

@@ -55,6 +55,8 @@ def missing_for_pulse() -> str:
     return ", ".join(missing)
 
 
+in_real_time = pytest.mark.flaky(reruns=4)
+"""For tests by the machine's own time: where its host stands still for a moment they are run again, a few times."""
 needs_pulse = pytest.mark.skipif(bool(missing_for_pulse()), reason=f"not installed: {missing_for_pulse()}")
 
 

@@ -51,6 +51,9 @@ def test_recovery_is_the_return_to_the_fresh_chunk_for_a_bar() -> None:
     assert recovery_seconds(changes, 10, 13, 2.0) == 2.0, "up to the next disturbance"
     assert recovery_seconds(changes, 15, 20, 2.0) == 0.0
     assert recovery_seconds(changes, 10, 20, 0.4) == 0.0, "what comes two bars later is not its doing"
+    assert recovery_seconds(changes, 8, 20, 2.0) == 6.5
+    assert recovery_seconds(changes, 8, 20, 2.0, [10.5]) == 0.0, "well until something else went wrong"
+    assert recovery_seconds(changes, 8, 20, 2.0, [9.5]) == 6.5, "sooner than a bar"
     assert recovery_seconds(changes, 13.5, 20, 2.0) == 1.0
     assert recovery_seconds(changes, 10, 14, 2.0) is None
     assert recovery_seconds(changes, 29, 40, 2.0) is None

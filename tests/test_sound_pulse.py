@@ -17,9 +17,9 @@ from bridge.sound.input import DeviceInput
 from bridge.sound.measure import measure_latency, measure_underruns
 from bridge.sound.output import SoundError, SoundOut, ring_seconds_for
 from bridge.sound.portaudio import list_devices
-from tests.pulse_support import LOOPBACK_NAME, OUTPUT_NAME, PrivatePulse, needs_pulse, private_pulse
+from tests.pulse_support import LOOPBACK_NAME, OUTPUT_NAME, PrivatePulse, in_real_time, needs_pulse, private_pulse
 
-pytestmark = needs_pulse
+pytestmark = [needs_pulse, in_real_time]
 
 
 @pytest.fixture
