@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.osc.contract import BY_ADDRESS
+from engine.harmony import Key
 from presets.store import preset_files
 from tests.clients_support import TEMPLATES, Backline, Program, free_udp_port, needs, wait_until
 
@@ -91,9 +92,7 @@ def test_oscsend_over_tcp(tmp_path: Path) -> None:
         wait_until(lambda: backline.state == "playing", "the song plays")
         wait_until(lambda: backline.service.stats().handled == 3, "all is carried out")
         assert backline.bpm == 92.5
-        wish = backline.controls.wish
-        assert wish.key is not None
-        assert wish.key.name == "F# minor"
+        wait_until(lambda: backline.controls.wish.key == Key.parse("F# minor"), "the key is taken over")
         file = tmp_path / "lines"
         file.write_text("".join(f"e0000000.{n * STEP:08x} /backline/locate i {8 * n}\n" for n in range(3)))
         url = f"osc.tcp://127.0.0.1:{backline.service.tcp_port}/"
