@@ -24,7 +24,7 @@ from engine.geometry import LATENT_RATE_HZ
 from engine.harmonic_units import Units, frame_beats, harmonic_units
 from engine.harmony import PITCH_CLASSES, Chord, ChordSpan, Key
 from engine.harmony_tables import Floats, HarmonyTables
-from engine.repetition import with_expected
+from engine.repetition import with_repeats
 from engine.timeline import Timeline
 from engine.vocal_key import key_scores, likely_signatures, read_scores, unit_likelihoods
 
@@ -76,8 +76,8 @@ class Harmoniser:
             timeline: the song's tempos and time signatures.
             start_frame: the song's latent frame that column 0 is.
             key: the key, if known.
-            heard: (frames,) where the vocal is known; None for everywhere. Elsewhere it is expected to go on as songs
-                do.
+            heard: (frames,) where the vocal is known; None for everywhere. Elsewhere the chords are expected to go on
+                as songs do, and as this one did so far (`engine.repetition`).
 
         Returns:
             Chords from the start of the unit that the first frame lies in to the end of the last frame's; where nothing
@@ -93,19 +93,18 @@ class Harmoniser:
         beats = frame_beats(timeline, start_frame, pitch.shape[1])
         units = harmonic_units(timeline, float(beats[0]), float(beats[-1]))
         sung = sung_beats(pitch, timeline, beats, units, self.tables.beat_accent)
+        share = np.ones(len(sung)) if heard is None else _heard_share(heard, units.of_beats(beats), len(sung))
         scores = np.zeros(0) if key else key_scores(self.tables, sung, units.begins_bar)
         if self.reader is None:
             key, confidence = (key, 1.0) if key else _likeliest(scores)
-            if heard is not None and not heard.all():
-                sung = with_expected(sung, units.begins_bar, _heard_share(heard, units.of_beats(beats), len(sung)))
-            return Harmony(key, confidence, _spans(_tabled(self.tables, key, sung, units), units))
+            return Harmony(key, confidence, _spans(_tabled(self.tables, key, sung, units, share), units))
         signatures = [key.signature] if key else likely_signatures(scores)
         channels = unit_channels(pitch, timeline, beats, units, heard)
         reading = self.reader.read(np.stack([seen_from(channels, signature) for signature in signatures]))
         home, confidence = (key, 1.0) if key else _likeliest(read_scores(signatures, reading.keys))
         in_key = reading.chords[signatures.index(home.signature), :, int(home.minor)]
         weight = GIVEN_KEY_WEIGHT if key else READ_KEY_WEIGHT
-        in_key = in_key + weight * self.reader.habits.degrees[int(home.minor)]
+        in_key = with_repeats(in_key + weight * self.reader.habits.degrees[int(home.minor)], units.begins_bar, share)
         chords = steady_chords(in_key, units, home.signature, MOVES_WEIGHT * self.reader.habits.moves[int(home.minor)])
         return Harmony(home, confidence, _spans(chords, units))
 
@@ -160,10 +159,11 @@ def _best_path(
     return path
 
 
-def _tabled(tables: HarmonyTables, key: Key, sung: Floats, units: Units) -> tuple[Chord, ...]:
+def _tabled(tables: HarmonyTables, key: Key, sung: Floats, units: Units, heard: Floats) -> tuple[Chord, ...]:
     """Return the chord of each unit by the tables alone."""
     mode = int(key.minor)
-    path = _best_path(tables, mode, unit_likelihoods(tables, sung)[:, mode, key.tonic], units.begins_bar)
+    likelihoods = with_repeats(unit_likelihoods(tables, sung)[:, mode, key.tonic], units.begins_bar, heard)
+    path = _best_path(tables, mode, likelihoods, units.begins_bar)
     return tuple(tables.states[state].chord_in(key.tonic) for state in path)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from engine.harmony import Chord, ChordSpan
-from engine.harmony_tables import ChordState
+from engine.harmony_tables import ChordState, Floats
 from engine.live_harmony import LiveHarmony
-from engine.repetition import EXPECTED_WEIGHT, with_expected
+from engine.repetition import with_repeats
 from engine.song_memory import SongMemory
 from engine.timeline import Timeline
 from engine.wish import Wish
@@ -56,38 +57,55 @@ def test_what_was_heard_is_read_as_before_and_all_heard_changes_nothing() -> Non
     assert HARMONISER.harmonise(pitch, TIMELINE, heard=everywhere) == HARMONISER.harmonise(pitch, TIMELINE)
 
 
+def logs_of(path: Sequence[int], chords: int = 12, sure: float = 0.9) -> Floats:
+    """Return logarithms where each unit's chord has the chance `sure`, and -1 stands for one that nobody knows."""
+    chances = np.full((len(path), chords), 1.0 / chords)
+    for unit, number in enumerate(path):
+        if number >= 0:
+            chances[unit] = (1.0 - sure) / (chords - 1)
+            chances[unit, number] = sure
+    return np.log(chances)
+
+
 def test_the_distance_at_which_the_song_repeats_counts_most() -> None:
-    rng = np.random.default_rng(0)
-    twelve = rng.uniform(0, 1, (12, 12)) ** 4
-    sung = np.concatenate([twelve, twelve, np.zeros((2, 12))])
-    heard = (np.arange(len(sung)) < 24).astype(float)
-    expected = with_expected(sung, np.ones(len(sung), np.bool_), heard)
-    shares = [float(np.corrcoef(expected[24], sung[24 - lag])[0, 1]) for lag in (4, 8, 12, 16)]
-    assert int(np.argmax(shares)) == 2, "twelve bars, as the blues has them"
-    np.testing.assert_array_equal(expected[:24], sung[:24])
+    twelve = np.random.default_rng(0).permutation(12)
+    logs = logs_of([*twelve, *twelve, -1, -1])
+    heard = (np.arange(len(logs)) < 24).astype(float)
+    expected = with_repeats(logs, np.ones(len(logs), np.bool_), heard)
+    assert expected[24:].argmax(axis=1).tolist() == twelve[:2].tolist(), "twelve bars, as the blues has them"
+    np.testing.assert_array_equal(expected[:24], logs[:24])
 
 
 def test_half_bars_are_compared_with_half_bars_and_a_part_that_was_heard_counts_less() -> None:
-    sung = np.zeros((40, 12))
-    sung[np.arange(40), np.arange(40) % 8] = 1.0  # four bars of two units, over and over
-    heard = np.repeat([1.0, 0.5, 0.0], [36, 1, 3])
-    sung[37:] = 0.0
-    expected = with_expected(sung, np.arange(40) % 2 == 0, heard)
-    assert expected[36].argmax() == 36 % 8
-    assert expected[36, 36 % 8] == pytest.approx(1.0 + EXPECTED_WEIGHT * 0.5)
-    assert [int(unit.argmax()) for unit in expected[37:]] == [5, 6, 7]
-    assert expected[37].sum() == pytest.approx(EXPECTED_WEIGHT)
+    path = [unit % 8 for unit in range(36)]  # four bars of two units, over and over
+    logs = logs_of([*path, 11, -1, -1, -1])
+    begins_bar, heard = np.arange(40) % 2 == 0, np.repeat([1.0, 0.5, 0.0], [36, 1, 3])
+    expected = np.exp(with_repeats(logs, begins_bar, heard))
+    assert expected[37:].argmax(axis=1).tolist() == [5, 6, 7]
+    np.testing.assert_allclose(expected.sum(axis=1), 1.0, rtol=1e-6)
+    unheard = np.exp(with_repeats(logs, begins_bar, heard * (heard == 1.0)))
+    assert expected[36, 11] == pytest.approx(0.5 * 0.9 + 0.5 * unheard[36, 11], rel=1e-6)
+    assert unheard[36].argmax() == 4
+
+
+def test_the_newest_repetition_counts_more_and_a_sure_guess_of_its_own_is_kept() -> None:
+    verse, chorus = [0, 1, 2, 3] * 6, [4, 5, 4, 5] * 4
+    logs = logs_of([*verse, *chorus, -1, 9])
+    heard = (np.arange(len(logs)) < 40).astype(float)
+    expected = with_repeats(logs, np.ones(len(logs), np.bool_), heard)
+    assert expected[40].argmax() == 4
+    wanders = logs_of([*np.random.default_rng(3).integers(12, size=40).tolist(), -1, 9])
+    assert with_repeats(wanders, np.ones(len(wanders), np.bool_), heard)[41].argmax() == 9
 
 
 def test_too_little_heard_or_another_metre_expects_nothing() -> None:
-    sung, heard = np.zeros((8, 12)), np.repeat([1.0, 0.0], [4, 4])
-    sung[:4, 0] = 1.0
-    np.testing.assert_array_equal(with_expected(sung, np.ones(8, np.bool_), heard), sung)
-    whole_then_halves = np.array([True] * 8 + [True, False] * 4)
-    sung, heard = np.zeros((16, 12)), np.repeat([1.0, 0.0], [8, 8])
-    sung[:8, 0] = 1.0
-    second_halves = with_expected(sung, whole_then_halves, heard)[9:12:2]
-    assert not second_halves.any(), "no bar before had a second half"
+    logs, heard = logs_of([0, 0, -1, -1]), np.repeat([1.0, 0.0], [2, 2])
+    np.testing.assert_array_equal(with_repeats(logs, np.ones(4, np.bool_), heard), logs)
+    whole_then_halves = np.array([True] * 8 + [True, False] * 2)
+    logs, heard = logs_of([0] * 8 + [-1] * 4), np.repeat([1.0, 0.0], [8, 4])
+    chances = np.exp(with_repeats(logs, whole_then_halves, heard))
+    np.testing.assert_allclose(chances[9::2], 1 / 12, rtol=1e-6, err_msg="no bar before had a second half")
+    assert (chances[8::2].argmax(axis=1) == 0).all()
 
 
 def test_live_harmony_foresees_the_loop_and_costs_little_more() -> None:
@@ -97,8 +115,8 @@ def test_live_harmony_foresees_the_loop_and_costs_little_more() -> None:
     live = LiveHarmony(HARMONISER, memory)
     wish = live.harmonised(Wish(), TIMELINE, frames)
     assert share_right(wish.chords, range(25, 29)) == 1.0
-    sung, begins_bar = np.random.default_rng(1).uniform(0, 1, (72, 12)), np.arange(72) % 2 == 0
+    logs, begins_bar = np.random.default_rng(1).uniform(-9, 0, (72, 84)), np.arange(72) % 2 == 0
     start = time.perf_counter()
     for _ in range(20):
-        with_expected(sung, begins_bar, (np.arange(72) < 60).astype(float))
+        with_repeats(logs, begins_bar, (np.arange(72) < 60).astype(float))
     assert (time.perf_counter() - start) / 20 < 0.01, "a fifth of a millisecond on an idle core"
