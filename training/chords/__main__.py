@@ -47,13 +47,13 @@ class TorchReader:
         return {"chords": chords.numpy(), "keys": keys.numpy()}
 
 
-def composed_songs(count: int, data_dir: Path | None, workers: int) -> tuple[list[ReadSong], list[ReadSong]]:
+def composed_songs(count: int, data_dir: Path | None, workers: int, seed: int) -> tuple[list[ReadSong], list[ReadSong]]:
     """Return songs to learn from and songs held out.
 
     Those to learn from are of `count` recipes, and POP909's as they are, each sung in several ways; those held out are
     the recipes of the validation split, `HELD_OUT` at most.
     """
-    all_recipes = list_recipes(data_dir, count, CORPUS_SEED)
+    all_recipes = list_recipes(data_dir, count, CORPUS_SEED + seed)
     recipes = [recipe for recipe in all_recipes if recipe.split == "train"]
     held_out = [recipe for recipe in all_recipes if recipe.split == "validation"][:HELD_OUT]
     scores = load_scores(data_dir, clean=False).values() if data_dir is not None else ()
@@ -85,12 +85,12 @@ def main() -> int:
     parser.add_argument("--start", type=Path, help="checkpoint to go on from, such as export.restore --chords writes")
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE, help="at its height")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="another one composes other songs, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:
         songs = read_songs(options.latents)
-        composed, held_out = composed_songs(options.count, options.data, options.threads)
+        composed, held_out = composed_songs(options.count, options.data, options.threads, options.seed)
         rendered = [read_song(song) for song in songs if song.split == "train"]
         held_out += [read_song(song) for song in songs if song.split == "validation"]
         config = ChordTraining(
