@@ -116,7 +116,7 @@ def test_live_harmony_foresees_the_loop_and_costs_little_more() -> None:
     wish = live.harmonised(Wish(), TIMELINE, frames)
     assert share_right(wish.chords, range(25, 29)) == 1.0
     logs, begins_bar = np.random.default_rng(1).uniform(-9, 0, (72, 84)), np.arange(72) % 2 == 0
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(20):
         with_repeats(logs, begins_bar, (np.arange(72) < 60).astype(float))
-    assert (time.perf_counter() - start) / 20 < 0.01, "a fifth of a millisecond on an idle core"
+    assert (time.process_time() - start) / 20 < 0.01, "0.6 ms on an idle core"
