@@ -77,7 +77,7 @@ def test_whole_bars_start_and_end_inside_the_signal() -> None:
 def test_a_window_before_or_after_the_signal_is_silent() -> None:
     tone = np.tile(np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100), (2, 1)).astype(np.float32)
     spectra = mel_db_from(tone, np.array([-10_000, 20_000, 60_000]))
-    assert spectra[0].max() == spectra[2].max() == -80.0
+    np.testing.assert_allclose(spectra[[0, 2]], -80.0, rtol=1e-6)  # the last bit is the processor's
     assert spectra[1].max() > -30.0
 
 
