@@ -156,11 +156,12 @@ class Soak:
 
     def settle(self) -> None:
         """Work out how long each disturbance was felt."""
+        levels = list(self.watch.levels)
         begun = [self.start_seconds + each.seconds for each in self.disturbances]
         ends = ends_of(self.disturbances, self.passed)
         for number, (each, end) in enumerate(zip(self.disturbances, ends, strict=True)):
-            levels, until = list(self.watch.levels), self.start_seconds + end
-            seconds = recovery_seconds(levels, begun[number], until, each.bar_seconds, begun[number + 1 :])
+            until, others = self.start_seconds + end, begun[number + 1 :]
+            seconds = recovery_seconds(levels, begun[number], until, each.bar_seconds, others)
             each.bars = None if seconds is None else seconds / each.bar_seconds
 
     def _disturb(self, now: float) -> None:

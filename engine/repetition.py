@@ -37,10 +37,12 @@ def with_repeats(logs: Floats, begins_bar: NDArray[np.bool_], heard: Floats) -> 
         heard to compare.
     """
     unheard = np.flatnonzero(heard < 1.0)
+    if not len(unheard):
+        return logs
     chances = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
     sources = {lag: _units_before(begins_bar, lag) for lag in LAGS_BARS}
     agreements = _agreements(chances, heard, sources)
-    if not agreements or not len(unheard):
+    if not agreements:
         return logs
     expected = chances.copy()
     for unit in unheard:  # rising, so that what is expected is repeated in its turn

@@ -149,16 +149,16 @@ def main() -> int:
             options.out.mkdir(parents=True, exist_ok=True)
             for name, payload in codec_checkpoints(options.bundle).items():
                 save_checkpoint(options.out / name, payload)
+            further = f"codec ... run={options.out}"
         elif options.chords:
             save_checkpoint(options.out, chord_checkpoint(options.bundle))
+            further = f"chords ... --start {options.out}"
         else:
             save_checkpoint(options.out, denoiser_checkpoint(options.bundle))
+            further = f"denoiser --start-from {options.out}"
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    further = f"denoiser --start-from {options.out}"
-    if options.codec or options.chords:
-        further = f"codec ... run={options.out}" if options.codec else f"chords ... --start {options.out}"
     print(f"{options.out}: go on with python -m training.{further}")
     return 0
 
