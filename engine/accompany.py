@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import codec
+from engine.expander import Expander
 from engine.features import features_of
 from engine.geometry import (
     ACCOMPANIMENT_CHANNELS,
@@ -110,7 +111,8 @@ def accompany(
     with timings.stage("decode"):
         count = span.samples_in(samples)
         wanted = raw(bundle, latents[:, : frames_covering(count)])[[STEMS.index(stem) for stem in new_stems]]
-        decoded = codec.decode(bundle, wanted, count, lambda share: tell("decode", share))
+        expander = Expander(bundle.sampling.stem_expansions, new_stems)
+        decoded = codec.decode(bundle, wanted, count, lambda share: tell("decode", share), expander)
         decoded = made_up(decoded, bundle.sampling.stem_gains_db, new_stems)
     fresh = dict(zip(new_stems, decoded, strict=True))
     return {stem: _joined(stem, fresh, kept, span) for stem in STEMS if stem in fresh or stem in kept.stems}

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engine.expander import Expander
 from engine.features import LOOKAHEAD_SAMPLES, FeatureState, features_of, features_step
 from engine.geometry import (
     LATENT_CHANNELS,
@@ -166,13 +167,16 @@ class DecoderState:
         return DecoderState(state.graph, frame, state.overlap, pending)
 
 
-def decode_step(graphs: CodecGraphs, latents: Array, state: DecoderState) -> tuple[Array, DecoderState]:
+def decode_step(
+    graphs: CodecGraphs, latents: Array, state: DecoderState, expander: Expander | None = None
+) -> tuple[Array, DecoderState]:
     """Decode the next latent frames of a stream.
 
     Args:
         graphs: a bundle.
         latents: (batch, 64, frames), frames at least 1.
         state: what the frames before left.
+        expander: what the spectrum goes through; None for the decoder's own sound.
 
     Returns:
         (batch, 2, samples) in whole latent frames, `DECODER_LOOKAHEAD_FRAMES` late, and the state.
@@ -180,6 +184,8 @@ def decode_step(graphs: CodecGraphs, latents: Array, state: DecoderState) -> tup
     frames = latents.shape[2]
     noise = noise_of_hops((state.frame - NETWORK_LOOKAHEAD_FRAMES) * SPECTRA_PER_FRAME, frames * SPECTRA_PER_FRAME)
     spectrum, graph = graphs.run_decoder(latents, noise, state.graph)
+    if expander is not None:
+        expander.expand(spectrum)
     early = max(0, NETWORK_LOOKAHEAD_FRAMES - state.frame) * SPECTRA_PER_FRAME
     finished, overlap = _overlap_add(spectrum[:, :, early:], state.overlap)
     if state.frame <= NETWORK_LOOKAHEAD_FRAMES < state.frame + frames:
@@ -189,7 +195,13 @@ def decode_step(graphs: CodecGraphs, latents: Array, state: DecoderState) -> tup
     return ready[:, :, :whole], DecoderState(graph, state.frame + frames, overlap, ready[:, :, whole:])
 
 
-def decode(graphs: CodecGraphs, latents: Array, samples: int, progress: Callable[[float], None] | None = None) -> Array:
+def decode(
+    graphs: CodecGraphs,
+    latents: Array,
+    samples: int,
+    progress: Callable[[float], None] | None = None,
+    expander: Expander | None = None,
+) -> Array:
     """Decode whole stems in pieces that fit the cache, all stems in one call of the graph.
 
     Args:
@@ -197,6 +209,7 @@ def decode(graphs: CodecGraphs, latents: Array, samples: int, progress: Callable
         latents: (stems, 64, frames).
         samples: how many samples to return, at most frames x 2048.
         progress: called with the share done, in [0, 1].
+        expander: see `decode_step`; without effect on a codec that gives audio at once.
 
     Returns:
         (stems, 2, samples) float32.
@@ -208,7 +221,7 @@ def decode(graphs: CodecGraphs, latents: Array, samples: int, progress: Callable
     sound = np.empty((batch, 2, frames * LATENT_HOP_SAMPLES), np.float32)
     state, written = DecoderState.initial(graphs, batch), 0
     for first in range(0, flushed.shape[2], PIECE_FRAMES):
-        piece, state = decode_step(graphs, flushed[:, :, first : first + PIECE_FRAMES], state)
+        piece, state = decode_step(graphs, flushed[:, :, first : first + PIECE_FRAMES], state, expander)
         kept = min(piece.shape[2], sound.shape[2] - written)
         sound[:, :, written : written + kept] = piece[:, :, :kept]
         written += kept

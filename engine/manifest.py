@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine import geometry
 from engine.conditions import layout_as_dict
+from engine.expander import check_expansions
 from engine.harmony_tables import HarmonyTables
 from engine.mixer import check_stem_gains
 from engine.planner import MIN_WINDOW_FRAMES, PAST_FRAMES, plan_windows
@@ -60,6 +61,8 @@ class SamplingFacts:
         distilled_guidance_scale: guidance that is in its weights, so that one pass a step gives it; 1 for none.
         stem_gains_db: stem to what is added to all that is made of it, as models play softer than the songs they
             learned; 0 for a stem not named. `python -m export.levels` measures it.
+        stem_expansions: stem to [below_db, ratio] of `engine.expander.Expansion`, as models leave a wash between
+            strokes. `python -m export.expansions` measures it.
         window_frames: longest window, a multiple of 4.
         min_window_frames: shortest window, a multiple of 4.
         past_frames: known past before a window's new frames, a multiple of 4.
@@ -75,6 +78,7 @@ class SamplingFacts:
     past_frames: int = PAST_FRAMES
     distilled_guidance_scale: float = 1.0
     stem_gains_db: Mapping[str, float] = field(default_factory=dict)
+    stem_expansions: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check each value by the one who uses it."""
@@ -84,6 +88,7 @@ class SamplingFacts:
             raise ValueError(f"distilled guidance {self.distilled_guidance_scale} is not 1 to {MAX_GUIDANCE_SCALE:g}")
         plan_windows(1, self.window_frames, self.past_frames, min_window_frames=self.min_window_frames)
         check_stem_gains(self.stem_gains_db)
+        check_expansions(self.stem_expansions)
 
 
 @dataclass(frozen=True, slots=True)

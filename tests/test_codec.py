@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from engine import codec
+from engine.expander import Expander
 from engine.features import FEATURE_SLICES, FeatureState, features_of, features_step
 from engine.geometry import LATENT_HOP_SAMPLES, SPECTRA_PER_FRAME, SPECTRUM_BINS
 from engine.spectra import Array
@@ -72,6 +73,22 @@ def test_decoder_streamed_equals_whole(graphs: TorchGraphs, block_frames: int) -
     assert streamed.shape == whole.shape
     assert np.abs(whole).max() > 0.01
     np.testing.assert_allclose(streamed, whole, atol=2e-4 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("block_frames", BLOCKS)
+def test_decoder_streamed_equals_whole_when_expanded(graphs: TorchGraphs, block_frames: int) -> None:
+    frames, expander = 40, Expander({"drums": (20.0, 2.0)}, ("drums", "bass"))  # random weights play loud
+    latents = np.random.default_rng(1).standard_normal((2, 64, frames)).astype(np.float32)
+    plain = codec.decode(graphs, latents, frames * LATENT_HOP_SAMPLES)
+    whole = codec.decode(graphs, latents, frames * LATENT_HOP_SAMPLES, expander=expander)
+    assert np.square(whole[0]).sum() < 0.9 * np.square(plain[0]).sum()
+    np.testing.assert_array_equal(whole[1], plain[1])
+    state, pieces = codec.DecoderState.initial(graphs, 2), []
+    for first in range(0, frames, block_frames):
+        piece, state = codec.decode_step(graphs, latents[:, :, first : first + block_frames], state, expander)
+        pieces.append(piece)
+    streamed = np.concatenate(pieces, axis=2)
+    np.testing.assert_allclose(streamed, whole[:, :, : streamed.shape[2]], atol=2e-4 * np.abs(whole).max())
 
 
 def test_a_decoder_that_forgets_its_state_is_noticed(graphs: TorchGraphs) -> None:

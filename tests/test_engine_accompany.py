@@ -7,6 +7,7 @@ import pytest
 from engine.accompany import CROSSFADE_SAMPLES, Timings, accompany
 from engine.codec import Encoded
 from engine.conditions import LAYOUT, timeline_conditions
+from engine.expander import Expander
 from engine.features import Features
 from engine.geometry import LATENT_HOP_SAMPLES, STEMS
 from engine.harmoniser import Harmoniser
@@ -73,7 +74,13 @@ def encode(_: LinearModel, audio: Array) -> Encoded:
     return Encoded(latents, np.full((14, frames), 0.5, np.float32), np.full((2, frames), 0.25, np.float32))
 
 
-def decode(_: LinearModel, latents: Array, samples: int, progress: Callable[[float], None] | None = None) -> Array:
+def decode(
+    _: LinearModel,
+    latents: Array,
+    samples: int,
+    progress: Callable[[float], None] | None = None,
+    expander: Expander | None = None,
+) -> Array:
     stems, _, frames = latents.shape
     means = latents.reshape(stems, 2, 32, frames).transpose(0, 1, 3, 2).reshape(stems, 2, frames * 32)
     if progress is not None:

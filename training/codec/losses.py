@@ -5,7 +5,7 @@ from torch import Tensor
 
 from engine.features import FEATURE_SLICES
 from engine.geometry import SAMPLE_RATE_HZ, SPECTRA_PER_FRAME, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES
-from engine.metrics import PITCH_CLASSES, fold_matrix
+from engine.metrics import fold_matrix
 from engine.spectra import (
     CONSTANT_Q_FFT_SAMPLES,
     CONSTANT_Q_WINDOW_SAMPLES,
@@ -160,30 +160,15 @@ def bank_targets(partials: Tensor, mid: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(amplitude, 1.1 * nearby), torch.where(nearest[:, :, 0] > 0, nearest[:, :, 1], offset)
 
 
-def chroma_loss(compressed: Tensor, harmonic: Tensor) -> Tensor:
-    """Return the divergence of the bank's shares of energy on the pitch classes from those of the constant-Q spectrum.
-
-    Args:
-        compressed: (batch, 4 x frames, OSCILLATORS) compressed amplitudes.
-        harmonic: (batch, constant-Q bins, frames) in scaled decibels; frames below -60 dB do not count.
-    """
-    fold_bank = torch.from_numpy(bank.pitch_class_fold(PITCH_CLASSES)).to(compressed.device)
-    heard = (harmonic.amax(dim=1) > 0.25).float()
-    target = constant_q_fold().to(harmonic.device) @ square_root_amplitude(harmonic) ** 4 + 1e-9
-    energy = (compressed ** (2 / bank.AMPLITUDE_POWER)).unflatten(1, (-1, SPECTRA_PER_FRAME)).mean(dim=2)
-    estimate = fold_bank @ energy.transpose(1, 2) + 1e-9
-    target, estimate = (shares / shares.sum(dim=1, keepdim=True) for shares in (target, estimate))
-    divergence = (target * (torch.log(target) - torch.log(estimate))).sum(dim=1)
-    return (divergence * heard).sum() / heard.sum().clamp(min=1)
-
-
 def semitone_losses(compressed: Tensor, target_amplitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return how far the bank's energy is off by semitone: shares, levels and loudness.
 
     Squared errors of compressed amplitudes make what is uncertain far too soft, and say little of a false partial in
-    another octave. The first is the divergence of the shares of energy (what is wanted must be there), the second the
-    distance in nepers down to 50 dB below the hop's energy (what is not wanted must not), the third that of the hop's
-    whole energy. Hops below -60 dB do not count.
+    another octave. (Shares by pitch class, as a constant-Q spectrum has them, do worse: low notes blur into their
+    neighbours' classes there, and the bank matched that with false partials four octaves higher.) The first is the
+    divergence of the shares of energy (what is wanted must be there), the second the distance in nepers down to 50 dB
+    below the hop's energy (what is not wanted must not), the third that of the hop's whole energy. Hops below -60 dB do
+    not count.
 
     Args:
         compressed: (batch, hops, OSCILLATORS) compressed amplitudes.
