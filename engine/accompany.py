@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import codec
-from engine.expander import Expander
 from engine.features import features_of
+from engine.finish import as_made, finished
 from engine.geometry import (
     ACCOMPANIMENT_CHANNELS,
     AUDIO_CHANNELS,
@@ -22,13 +22,12 @@ from engine.geometry import (
 )
 from engine.harmoniser import Harmoniser
 from engine.manifest import SamplingFacts
-from engine.mixer import apply_gain, made_up
 from engine.noise import latent_noise
 from engine.planner import Chunk, plan_windows
 from engine.sampler import Known
 from engine.span import Span
 from engine.timeline import Timeline
-from engine.window import Heard, Model, Place, normalised, raw, sample_window, window_conditions
+from engine.window import Heard, Model, Place, normalised, sample_window, window_conditions
 from engine.wish import Kept, Wish
 
 __all__ = ["Kept", "Timings", "Wish", "accompany"]
@@ -110,10 +109,8 @@ def accompany(
             tell("denoise", done / len(chunks))
     with timings.stage("decode"):
         count = span.samples_in(samples)
-        wanted = raw(bundle, latents[:, : frames_covering(count)])[[STEMS.index(stem) for stem in new_stems]]
-        expander = Expander(bundle.sampling.stem_expansions, new_stems)
-        decoded = codec.decode(bundle, wanted, count, lambda share: tell("decode", share), expander)
-        decoded = made_up(decoded, bundle.sampling.stem_gains_db, new_stems)
+        made = latents[:, : frames_covering(count)]
+        decoded = finished(bundle, made, count, new_stems, lambda share: tell("decode", share))
     fresh = dict(zip(new_stems, decoded, strict=True))
     return {stem: _joined(stem, fresh, kept, span) for stem in STEMS if stem in fresh or stem in kept.stems}
 
@@ -152,15 +149,15 @@ def _harmonised(
 def _kept_latents(bundle: Model, kept: Kept, new_stems: tuple[str, ...], span: Span) -> tuple[Array, NDArray[np.bool_]]:
     """Return the kept stems' normalised latents (192, frames) and the mask (stems, frames) of where they stay.
 
-    A stem that is made anew in part is an earlier take's: it loses the gain that was added to it, so that what goes on
-    from it, and gets that gain again, is no louder.
+    A stem that is made anew in part is an earlier take's: it loses the gain and width that were added to it, so that
+    what goes on from it, and gets them again, is no louder.
     """
     latents = np.zeros((len(STEMS), LATENT_CHANNELS, span.frames), dtype=np.float32)
     mask = np.zeros((len(STEMS), span.frames), dtype=np.bool_)
     for stem, audio in kept.stems.items():
         row = STEMS.index(stem)
-        added_db = bundle.sampling.stem_gains_db.get(stem, 0.0) if stem in new_stems else 0.0
-        made = apply_gain(span.audio(audio), -added_db)
+        known = span.audio(audio)
+        made = as_made(known, bundle.sampling, stem) if stem in new_stems else known
         latents[row] = normalised(bundle, codec.encode(bundle, made).latents)
         mask[row] = True
         if stem in new_stems:

@@ -61,6 +61,7 @@ class SamplingFacts:
         distilled_guidance_scale: guidance that is in its weights, so that one pass a step gives it; 1 for none.
         stem_gains_db: stem to what is added to all that is made of it, as models play softer than the songs they
             learned; 0 for a stem not named. `python -m export.levels` measures it.
+        stem_widths_db: stem to what the sides are raised by against the middle; measured with the gains.
         stem_expansions: stem to [below_db, ratio] of `engine.expander.Expansion`, as models leave a wash between
             strokes. `python -m export.expansions` measures it.
         window_frames: longest window, a multiple of 4.
@@ -78,6 +79,7 @@ class SamplingFacts:
     past_frames: int = PAST_FRAMES
     distilled_guidance_scale: float = 1.0
     stem_gains_db: Mapping[str, float] = field(default_factory=dict)
+    stem_widths_db: Mapping[str, float] = field(default_factory=dict)
     stem_expansions: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,6 +90,7 @@ class SamplingFacts:
             raise ValueError(f"distilled guidance {self.distilled_guidance_scale} is not 1 to {MAX_GUIDANCE_SCALE:g}")
         plan_windows(1, self.window_frames, self.past_frames, min_window_frames=self.min_window_frames)
         check_stem_gains(self.stem_gains_db)
+        check_stem_gains(self.stem_widths_db, "width")
         check_expansions(self.stem_expansions)
 
 

@@ -13,7 +13,6 @@ from engine.geometry import STEMS
 
 SILENCE_DB = -120.0
 MAX_STEM_GAIN_DB = 24.0
-KNEE = np.float32(0.7)
 Array = NDArray[np.float32]
 
 
@@ -64,44 +63,14 @@ def apply_gain(audio: Array, gain: GainCurve | float, start_sample: int = 0) -> 
     return audio * np.float32(gain_from_db(gain))
 
 
-def check_stem_gains(gains_db: Mapping[str, float]) -> None:
-    """Raise ValueError unless `gains_db` names stems alone, each with -24 to 24 dB."""
+def check_stem_gains(gains_db: Mapping[str, float], what: str = "gain") -> None:
+    """Raise ValueError unless `gains_db` (`what`) names stems alone, each with -24 to 24 dB."""
     for stem, gain_db in gains_db.items():
         if stem not in STEMS or not abs(gain_db) <= MAX_STEM_GAIN_DB:
             raise ValueError(
-                f"gain of {gain_db!r} dB for stem {stem!r} is not valid; give -{MAX_STEM_GAIN_DB:g} to "
+                f"{what} of {gain_db!r} dB for stem {stem!r} is not valid; give -{MAX_STEM_GAIN_DB:g} to "
                 f"{MAX_STEM_GAIN_DB:g} dB for any of: {', '.join(STEMS)}"
             )
-
-
-def made_up(audio: Array, gains_db: Mapping[str, float], stems: Sequence[str] = STEMS) -> Array:
-    """Return `audio` (stems, 2, samples) with each stem's make-up gain; sample by sample, whatever the blocks.
-
-    Rare peaks of drums would leave the range once they are raised, and lower or clip all else: above 0.7 they bend
-    towards 1. A stem without a gain stays as it is, to the bit.
-
-    Args:
-        audio: what the decoder gave.
-        gains_db: stem to decibels; 0 for a stem not named. See `engine.manifest.SamplingFacts.stem_gains_db`.
-        stems: the stem of each row.
-    """
-    raised = audio.copy()
-    for row, stem in enumerate(stems):
-        gain_db = gains_db.get(stem, 0.0)
-        if gain_db != 0.0:
-            raised[row] = _bent(audio[row] * np.float32(gain_from_db(gain_db)))
-    return raised
-
-
-def _bent(audio: Array) -> Array:
-    """Return `audio` with what lies above the knee bent towards 1, with no corner at the knee."""
-    over = np.abs(audio) - KNEE
-    peaks = over > 0
-    if peaks.any():
-        room = np.float32(1.0) - KNEE
-        beyond = over[peaks] / room
-        audio[peaks] = np.sign(audio[peaks]) * (KNEE + room * beyond / (np.float32(1.0) + beyond))
-    return audio
 
 
 def mix(parts: Iterable[Array]) -> Array:

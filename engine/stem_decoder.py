@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.codec import DECODER_LOOKAHEAD_FRAMES, DecoderState, decode_step
-from engine.expander import Expander
+from engine.codec import DECODER_LOOKAHEAD_FRAMES, DecoderState
+from engine.finish import finished_step
 from engine.geometry import LATENT_HOP_SAMPLES, STEMS
-from engine.mixer import made_up
-from engine.window import Model, raw
+from engine.window import Model
 
 Array = NDArray[np.float32]
 
@@ -61,9 +60,8 @@ def settled_state(model: Model, latents: Array, frame: int) -> DecoderState:
 def decode_piece(model: Model, latents: Array, state: DecoderState) -> Piece:
     """Decode the next piece, (192, 4) normalised latents, at the level at which it is played."""
     start_sample = max(state.frame * LATENT_HOP_SAMPLES - LATE_SAMPLES, 0)
-    sampling = model.sampling
-    audio, after = decode_step(model, raw(model, latents), state, Expander(sampling.stem_expansions))
-    return Piece(start_sample, made_up(audio, sampling.stem_gains_db), after, after.frame)
+    audio, after = finished_step(model, latents, state)
+    return Piece(start_sample, audio, after, after.frame)
 
 
 class StateShelf:

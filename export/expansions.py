@@ -99,8 +99,10 @@ def _beginning(folder: Path, part: str, seconds: float) -> Array:
 
 
 def _with_expansion(bundle: Bundle, expansion: Expansion) -> Bundle:
-    """Return the bundle with the same expansion of all stems, and no gain after it."""
-    sampling = dataclasses.replace(bundle.sampling, stem_expansions=dict.fromkeys(STEMS, expansion), stem_gains_db={})
+    """Return the bundle with the same expansion of all stems, and neither width nor gain after it."""
+    sampling = dataclasses.replace(
+        bundle.sampling, stem_expansions=dict.fromkeys(STEMS, expansion), stem_widths_db={}, stem_gains_db={}
+    )
     return dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, sampling=sampling))
 
 

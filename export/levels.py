@@ -1,8 +1,9 @@
-"""How much softer a bundle plays than the songs it learned: `python -m export.levels --bundle B --songs DIR [--write]`.
+"""How much softer and narrower a bundle plays than songs: `python -m export.levels --bundle B --songs DIR [--write]`.
 
 For each stem: the level of the real accompaniments, of the same ones through the codec alone, and of those generated
-to the same vocals, as rms of the parts that sound; the mean difference over songs is what the stem lacks. `--write`
-puts the gains into the bundle's manifest as `stem_gains_db`. Measure on validation songs: test songs stay unseen.
+to the same vocals, as rms of the parts that sound, and how loud the sides are against the middle; the mean difference
+over songs is what the stem lacks. `--write` puts that into the bundle's manifest as `stem_gains_db` and
+`stem_widths_db`. Measure on validation songs: test songs stay unseen.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from engine import codec
 from engine.accompany import accompany
 from engine.bundle import Bundle, BundleError
 from engine.geometry import SAMPLE_RATE_HZ, STEMS
-from engine.manifest import MANIFEST_NAME, SamplingFacts, read_manifest
+from engine.manifest import MANIFEST_NAME, read_manifest
 from engine.runtime import GraphError
 from engine.spectra import Array
 from engine.timeline import Timeline
@@ -31,6 +32,7 @@ BLOCK_SAMPLES = SAMPLE_RATE_HZ * 2 // 5
 SILENT_DB = -60.0
 LARGEST_GAIN_DB = 9.0
 LEAST_SONGS = 3
+MONO_DB = -30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,14 @@ class Levels:
         real: the song's own.
         coded: the same through encoder and decoder.
         generated: made by the bundle, less the gain that the manifest has already.
+        lacking_width: how much softer against the middle its sides are than the real ones, less the width that the
+            manifest has already; NaN for a stem that is mono.
     """
 
     real: float
     coded: float
     generated: float
+    lacking_width: float = float("nan")
 
 
 def active_rms_db(audio: Array) -> float:
@@ -72,7 +77,7 @@ def song_levels(bundle: Bundle, folder: Path, seconds: float, seed: int) -> dict
     sampling = bundle.sampling
     wish = Wish(facts["style"], steps=sampling.steps, guidance_scale=sampling.guidance_scale, seed=seed)
     made = accompany(bundle, audio[VOCALS], timeline, wish)
-    return {stem: _levels(bundle, audio[stem], made[stem], sampling.stem_gains_db.get(stem, 0.0)) for stem in STEMS}
+    return {stem: _levels(bundle, stem, audio[stem], made[stem]) for stem in STEMS}
 
 
 def wanted_gains_db(songs: Sequence[Mapping[str, Levels]]) -> dict[str, float]:
@@ -101,22 +106,36 @@ def _lacking_db(stem: str, levels: Sequence[Levels]) -> float:
     return float(lacking.mean())
 
 
+def wanted_widths_db(songs: Sequence[Mapping[str, Levels]]) -> dict[str, float]:
+    """Return stem to what makes it as wide as the real ones on average; a stem that is mono in most songs has none.
+
+    To half a decibel, -9 to 9 dB.
+    """
+    widths = {}
+    for stem in STEMS:
+        lacking = np.array([levels[stem].lacking_width for levels in songs])
+        lacking = lacking[np.isfinite(lacking)]
+        if len(lacking) > max(LEAST_SONGS, len(songs) / 2):
+            widths[stem] = float(np.clip(np.round(2.0 * lacking.mean()) / 2.0, -LARGEST_GAIN_DB, LARGEST_GAIN_DB))
+    return widths
+
+
 def _sum_db(levels: Mapping[str, Levels], kind: str, gains_db: Mapping[str, float]) -> float:
     """Return the level of a song's stems together."""
     each = [getattr(level, kind) + gains_db.get(stem, 0.0) for stem, level in levels.items()]
     return float(10.0 * np.log10(np.nansum(10.0 ** (np.array(each) / 10.0)) + 1e-12))
 
 
-def write_gains(bundle: Path, gains_db: Mapping[str, float]) -> None:
-    """Put the gains into the manifest of the bundle in the folder `bundle`; all else in it stays.
+def write_gains(bundle: Path, gains_db: Mapping[str, float], widths_db: Mapping[str, float]) -> None:
+    """Put gains and widths into the manifest of the bundle in the folder `bundle`; all else in it stays.
 
     Raises:
         BundleError: the bundle is damaged.
-        ValueError: a gain is out of range.
+        ValueError: a gain or width is out of range.
     """
-    manifest = read_manifest(bundle)
-    sampling = dataclasses.replace(manifest.sampling, stem_gains_db=dict(gains_db))
-    change_manifest(bundle, ("sampling",), {name: getattr(sampling, name) for name in SamplingFacts.__slots__})
+    dataclasses.replace(read_manifest(bundle).sampling, stem_gains_db=gains_db, stem_widths_db=widths_db)  # checks them
+    change_manifest(bundle, ("sampling", "stem_gains_db"), dict(gains_db))
+    change_manifest(bundle, ("sampling", "stem_widths_db"), dict(widths_db))
 
 
 def change_manifest(bundle: Path, place: Sequence[str], value: object) -> None:
@@ -136,12 +155,23 @@ def report(songs: Sequence[Mapping[str, Levels]]) -> Iterator[str]:
     """Yield the table's lines: mean levels in dB of full scale over songs in which the stem sounds."""
     yield f"{'stem':<8}{'real':>8}{'coded':>8}{'generated':>11}   dB of full scale, {len(songs)} songs"
     for stem in STEMS:
-        real, coded, generated = np.nanmean([dataclasses.astuple(levels[stem]) for levels in songs], axis=0)
+        columns = np.array([dataclasses.astuple(levels[stem])[:3] for levels in songs])
+        real, coded, generated = np.nanmean(columns, axis=0)
         yield f"{stem:<8}{real:>8.1f}{coded:>8.1f}{generated:>11.1f}"
 
 
-def _levels(bundle: Bundle, real: Array, made: Array, gain_db: float) -> Levels:
-    return Levels(active_rms_db(real), active_rms_db(through_codec(bundle, real)), active_rms_db(made) - gain_db)
+def _levels(bundle: Bundle, stem: str, real: Array, made: Array) -> Levels:
+    facts = bundle.sampling
+    generated = active_rms_db(made) - facts.stem_gains_db.get(stem, 0.0)
+    lacking = width_db(real) - (width_db(made) - facts.stem_widths_db.get(stem, 0.0))
+    return Levels(active_rms_db(real), active_rms_db(through_codec(bundle, real)), generated, lacking)
+
+
+def width_db(audio: Array) -> float:
+    """Return how loud the sides of `audio` (2, samples) are against its middle in dB; NaN under -30 dB: it is mono."""
+    middle, side = (float(np.square(audio[0] + sign * audio[1], dtype=np.float64).mean()) for sign in (1, -1))
+    width = 10.0 * np.log10((side + 1e-15) / (middle + 1e-10))
+    return width if width > MONO_DB else float("nan")
 
 
 def through_codec(bundle: Bundle, audio: Array) -> Array:
@@ -188,14 +218,15 @@ def main() -> int:
         bundle = Bundle.load(options.bundle)
         folders = song_folders(options.songs, options.split, options.count)
         songs = [song_levels(bundle, folder, options.seconds, seed) for seed, folder in enumerate(folders)]
-        gains_db = wanted_gains_db(songs)
+        gains_db, widths_db = wanted_gains_db(songs), wanted_widths_db(songs)
         if options.write:
-            write_gains(options.bundle, gains_db)
+            write_gains(options.bundle, gains_db, widths_db)
     except (OSError, KeyError, ValueError, BundleError, GraphError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print("\n".join(report(songs)))
-    print(f"stem_gains_db: {json.dumps(gains_db)}" + (f", written to {options.bundle}" if options.write else ""))
+    found = f"stem_gains_db: {json.dumps(gains_db)}, stem_widths_db: {json.dumps(widths_db)}"
+    print(found + (f", written to {options.bundle}" if options.write else ""))
     return 0
 
 

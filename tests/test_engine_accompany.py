@@ -408,14 +408,17 @@ def test_impossible_wishes_are_refused(make: Callable[[], object], words: str) -
 
 
 def soft_model() -> LinearModel:
-    """Return one whose manifest says by how much its stems are raised."""
-    return LinearModel(sampling=SamplingFacts(4, 2.0, 64, 32, 16, stem_gains_db={"drums": 6.0, "bass": -3.0}))
+    """Return one whose manifest says by how much its stems are raised and widened."""
+    gains, widths = {"drums": 6.0, "bass": -3.0}, {"drums": 2.0}
+    return LinearModel(sampling=SamplingFacts(4, 2.0, 64, 32, 16, stem_gains_db=gains, stem_widths_db=widths))
 
 
 def test_what_is_made_gets_its_stems_gain_once_and_what_is_kept_stays_to_the_bit() -> None:
     vocal = 0.1 * stepped(1, 40 * 2048)
     plain, raised = (accompany(model, vocal, TIMELINE, PLAIN) for model in (LinearModel(), soft_model()))
-    np.testing.assert_allclose(raised["drums"], plain["drums"] * 10 ** (6 / 20), rtol=1e-5)
+    middles, sides = ([stems["drums"][0] + sign * stems["drums"][1] for stems in (plain, raised)] for sign in (1, -1))
+    np.testing.assert_allclose(middles[1], middles[0] * 10 ** (6 / 20), atol=1e-6)
+    np.testing.assert_allclose(sides[1], sides[0] * 10 ** (8 / 20), atol=1e-6)
     np.testing.assert_allclose(raised["bass"], plain["bass"] * 10 ** (-3 / 20), rtol=1e-5)
     np.testing.assert_array_equal(raised["other"], plain["other"])
     again = accompany(soft_model(), vocal, TIMELINE, PLAIN, Kept(raised, regenerate=("bass",)))

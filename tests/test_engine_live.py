@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.codec import DecoderState, Encoded, decode, encode
+from engine.codec import DecoderState, Encoded, encode
 from engine.features import LOOKAHEAD_SAMPLES
+from engine.finish import finished
 from engine.geometry import ACCOMPANIMENT_CHANNELS, LATENT_CHANNELS, LATENT_HOP_SAMPLES, STEMS
 from engine.harmony import NO_CHORD, Chord
 from engine.listener import Listener
-from engine.mixer import made_up
 from engine.song_memory import PAGE_FRAMES, SongMemory
 from engine.stem_decoder import (
     LATE_SAMPLES,
@@ -28,7 +28,7 @@ from engine.stem_decoder import (
     silent_state,
 )
 from engine.timeline import Timeline
-from engine.window import Heard, normalised, raw
+from engine.window import Heard, normalised
 from tests.live_support import db, factory_model, sung
 
 Array = NDArray[np.float32]
@@ -273,8 +273,7 @@ def joined(pieces: list[Piece]) -> Array:
 
 def whole(latents: Array) -> Array:
     frames = latents.shape[1]
-    sound = decode(factory_model(), raw(factory_model(), latents), frames * LATENT_HOP_SAMPLES)
-    return made_up(sound, factory_model().sampling.stem_gains_db)
+    return finished(factory_model(), latents, frames * LATENT_HOP_SAMPLES)
 
 
 def test_pieces_from_the_songs_start_are_the_whole_song() -> None:

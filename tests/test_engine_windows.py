@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.conditions import chord_conditions, position_conditions, timeline_conditions
+from engine.finish import made_up
 from engine.harmony import Chord, ChordSpan
-from engine.mixer import GainCurve, apply_gain, gain_from_db, made_up, mix
+from engine.manifest import SamplingFacts
+from engine.mixer import GainCurve, apply_gain, gain_from_db, mix
 from engine.noise import latent_noise
 from engine.timeline import Timeline
 
@@ -113,9 +115,9 @@ def test_mixing_sums_and_changes_no_part() -> None:
 
 def test_make_up_gain_is_the_same_in_any_blocks_and_bends_what_would_leave_the_range() -> None:
     audio = np.random.default_rng(0).normal(0, 0.3, (3, 2, 999)).astype(np.float32)
-    gains = {"drums": 8.0, "other": -2.0}
-    whole = made_up(audio, gains)
-    parts = [made_up(part, gains) for part in np.split(audio, (1, 100, 613), axis=2)]
+    facts = SamplingFacts(stem_gains_db={"drums": 8.0, "other": -2.0}, stem_widths_db={"other": 6.0})
+    whole = made_up(audio, facts)
+    parts = [made_up(part, facts) for part in np.split(audio, (1, 100, 613), axis=2)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=2), whole)
     np.testing.assert_array_equal(whole[1], audio[1])
     plain = audio[0] * gain_from_db(8.0)
@@ -125,6 +127,10 @@ def test_make_up_gain_is_the_same_in_any_blocks_and_bends_what_would_leave_the_r
     assert np.abs(whole[0]).max() < 1.0
     order = np.argsort(plain, axis=None)
     assert (np.diff(whole[0].ravel()[order]) >= 0).all(), "no fold, no step"
-    np.testing.assert_array_equal(made_up(audio, {}), audio)
+    np.testing.assert_array_equal(made_up(audio, SamplingFacts()), audio)
     quiet = 0.1 * audio[1:2]
-    np.testing.assert_allclose(made_up(quiet, {"bass": 3.0}, ("bass",)), quiet * 10**0.15, rtol=1e-5)
+    louder = SamplingFacts(stem_gains_db={"bass": 3.0})
+    np.testing.assert_allclose(made_up(quiet, louder, ("bass",)), quiet * 10**0.15, rtol=1e-5)
+    wide = made_up(quiet, SamplingFacts(stem_widths_db={"bass": 6.0}), ("bass",))
+    np.testing.assert_allclose(wide.sum(axis=1), quiet.sum(axis=1), atol=1e-6)
+    np.testing.assert_allclose(wide[0, 0] - wide[0, 1], (quiet[0, 0] - quiet[0, 1]) * 10**0.3, atol=1e-6)

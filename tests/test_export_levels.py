@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from engine.manifest import MANIFEST_NAME, read_manifest
-from export.levels import BLOCK_SAMPLES, Levels, active_rms_db, report, wanted_gains_db, write_gains
+from export.levels import (
+    BLOCK_SAMPLES,
+    Levels,
+    active_rms_db,
+    report,
+    wanted_gains_db,
+    wanted_widths_db,
+    width_db,
+    write_gains,
+)
 from tests.bundle_support import FACTORY
 
 NAN = float("nan")
@@ -47,15 +56,40 @@ def test_noise_is_not_made_loud() -> None:
 def test_gains_are_written_and_all_else_in_the_manifest_stays(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(FACTORY, bundle)
-    write_gains(bundle, {"drums": 6.5, "other": -1.0})
+    write_gains(bundle, {"drums": 6.5, "other": -1.0}, {"other": 5.0})
     assert read_manifest(bundle).sampling.stem_gains_db == {"drums": 6.5, "other": -1.0}
+    assert read_manifest(bundle).sampling.stem_widths_db == {"other": 5.0}
     before, after = (json.loads((folder / MANIFEST_NAME).read_text()) for folder in (FACTORY, bundle))
     for facts in (before, after):
-        facts["sampling"].pop("stem_gains_db", None)
+        for name in ("stem_gains_db", "stem_widths_db"):
+            facts["sampling"].pop(name, None)
     assert after == before
     with pytest.raises(ValueError, match="flute"):
-        write_gains(bundle, {"flute": 1.0})
+        write_gains(bundle, {"flute": 1.0}, {})
+    with pytest.raises(ValueError, match="width of 40"):
+        write_gains(bundle, {}, {"other": 40.0})
     assert {path.name for path in bundle.iterdir()} == {path.name for path in FACTORY.iterdir()}
+
+
+def test_width_is_that_of_the_sides_against_the_middle_and_mono_has_none() -> None:
+    middle, side = np.random.default_rng(0).standard_normal((2, 44_100)).astype(np.float32)
+    wide = np.stack([middle + 0.1 * side, middle - 0.1 * side])
+    assert width_db(wide) == pytest.approx(-20.0, abs=0.2)
+    assert np.isnan(width_db(np.stack([middle, middle])))
+    assert np.isnan(width_db(np.zeros((2, 100), np.float32)))
+
+
+def test_a_stem_is_widened_by_the_mean_of_what_it_lacks_unless_most_songs_have_it_in_mono() -> None:
+    def widths(lacking: float, bass: float) -> dict[str, Levels]:
+        return {
+            "drums": Levels(0.0, 0.0, 0.0, -0.5),
+            "bass": Levels(0.0, 0.0, 0.0, bass),
+            "other": Levels(0.0, 0.0, 0.0, lacking),
+        }
+
+    songs = [widths(6.0, 3.0), widths(5.0, NAN), widths(5.5, NAN), widths(NAN, NAN), widths(5.5, NAN)]
+    assert wanted_widths_db(songs) == {"drums": -0.5, "other": 5.5}
+    assert wanted_widths_db([widths(30.0, NAN)] * 5)["other"] == 9.0
 
 
 def test_the_report_has_a_line_a_stem() -> None:

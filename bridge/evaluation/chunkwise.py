@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine import codec
+from engine.finish import finished
 from engine.geometry import LATENT_HOP_SAMPLES, STEMS, frames_covering
 from engine.live_chunk import ChunkPlan, MadeChunk, Score, make_chunk
 from engine.live_harmony import LiveHarmony
-from engine.mixer import made_up
 from engine.song_memory import PAGE_FRAMES, SongMemory
 from engine.spectra import Array
 from engine.timeline import Timeline
-from engine.window import Heard, Model, normalised, raw
+from engine.window import Heard, Model, normalised
 from engine.wish import Wish
 
 PlanOf = Callable[[int], ChunkPlan]
@@ -73,8 +73,7 @@ def chunks(model: Model, song: Song, wish: Wish, plan_of: PlanOf, visible_end: V
 
 def stems_of(model: Model, made: list[MadeChunk], samples: int) -> dict[str, Array]:
     """Return the sound of all of a song's chunks by stem, each (2, samples)."""
-    decoded = codec.decode(model, raw(model, latents_of(made, samples)), samples)
-    return dict(zip(STEMS, made_up(decoded, model.sampling.stem_gains_db), strict=True))
+    return dict(zip(STEMS, finished(model, latents_of(made, samples), samples), strict=True))
 
 
 def latents_of(made: list[MadeChunk], samples: int) -> Array:
