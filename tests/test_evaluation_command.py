@@ -101,6 +101,19 @@ def test_weights_that_the_user_has_reach_the_part_that_knows_them(
     assert "belong to the part frechet" in capsys.readouterr().err
 
 
+def test_the_teacher_is_asked_for_with_its_bundle_and_not_without(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("--parts", "teacher"), ("--parts", "codec", "--teacher", songs)):
+        assert evaluate(songs, *words) == 2
+        assert "go together" in capsys.readouterr().err
+    monkeypatch.setattr(f"{EVALUATION}.teacher.band", lambda _: follower())
+    monkeypatch.setattr(f"{EVALUATION}.teacher.with_many_steps", lambda bundle, _: bundle)
+    assert evaluate(songs, "--parts", "teacher", "--teacher", songs, "--out", tmp_path / "docs") == 0
+    text = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "## 6 distilled steps beside the teacher's 32" in text
+
+
 @pytest.mark.parametrize("parts", ["codec,taste", ","])
 def test_an_unknown_part_is_refused_with_those_there_are(
     songs: Path, capsys: pytest.CaptureFixture[str], parts: str

@@ -31,6 +31,7 @@ PARTS = {
     "visibility": "visibility",
     "controls": "controls",
     "seams": "seams",
+    "teacher": "teacher",
 }
 _NEEDED = ("matplotlib", "mir_eval", "pyloudnorm", "scipy")
 
@@ -50,11 +51,13 @@ class Extras:
         earlier: an earlier bundle to set the codec beside.
         clap: weights of LAION-CLAP, for `frechet`.
         aesthetics: weights of AudioBox-Aesthetics, for `frechet`.
+        teacher: a bundle of the weights that it was distilled from, for `teacher`.
     """
 
     earlier: Bundle | None = None
     clap: Path | None = None
     aesthetics: Path | None = None
+    teacher: Bundle | None = None
 
 
 def evaluate(
@@ -69,6 +72,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder whose results.md takes the tables.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of real recordings of a voice alone.")] = None,
     earlier: Annotated[Path | None, typer.Option(help="Bundle of an earlier state, to set the codec beside.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Bundle of the weights that it was distilled from, for the part teacher.")
+    ] = None,
     clap: Annotated[
         Path | None, typer.Option(help="Weights of LAION-CLAP that you have, for the part frechet.")
     ] = None,
@@ -85,10 +91,13 @@ def evaluate(
     names = _part_names(parts)
     if "frechet" not in names and (clap or aesthetics):
         raise UserError("--clap and --aesthetics belong to the part frechet; add it to --parts, or leave them out")
+    if ("teacher" in names) != (teacher is not None):
+        raise UserError("the part teacher and --teacher go together; give both, or neither")
     _check_installed()
     found = find_songs(songs, split, count)
     model = _sampling_as(_load(bundle, threads), steps, guidance)
-    extras = Extras(_load(earlier, threads) if earlier else None, clap, aesthetics)
+    others = [_load(folder, threads) if folder else None for folder in (earlier, teacher)]
+    extras = Extras(others[0], clap, aesthetics, others[1])
     console = Console()
     for name in names:
         _keep(_measured(name, model, extras, found, seconds, console), out, console)
@@ -118,6 +127,8 @@ def _measured(
         section, total = partial(module.section, earlier=extras.earlier), 2 * total
     if name == "frechet":
         section = partial(module.section, clap=extras.clap, aesthetics=extras.aesthetics)
+    if name == "teacher":
+        section = partial(module.section, teacher=extras.teacher)
     with _progress(console, name, total) as tell:
         return section(model, songs, seconds, tell)
 

@@ -27,7 +27,6 @@ from engine.wish import Wish
 
 CHUNK_FRAMES = 16
 MOST_SONGS = 12
-LONGEST_SECONDS = 20.0
 MOST_LOST = 0.15
 SILENT_LUFS = -70.0  # the absolute gate of ITU-R BS.1770
 
@@ -99,13 +98,13 @@ def section(
     Args:
         bundle: the bundle to measure.
         songs: that it never saw; 12 at most are used, spread over them, as each is generated six times.
-        seconds: how much of each, 20 s at most.
+        seconds: how much of each.
         tell: called after each song that is used.
         chunk_frames: length of a chunk, a multiple of 4.
     """
     takes: dict[str, list[Take]] = {name: [] for name in (*COLUMNS, REAL)}
     for seed, facts in enumerate(_chosen(songs)):
-        excerpt = read_excerpt(facts, min(seconds, LONGEST_SECONDS))
+        excerpt = read_excerpt(facts, seconds)
         for name, take in song_takes(bundle, excerpt, seed, Shape(chunk_frames, LIVE_WINDOW_FRAMES)).items():
             takes[name].append(take)
         tell()
