@@ -10,13 +10,14 @@ import soundfile
 import torch
 
 from engine.features import FEATURE_CHANNELS
-from engine.geometry import LATENT_HOP_SAMPLES
+from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ
+from engine.spectra import CONSTANT_Q_WINDOW_SAMPLES, constant_q, scaled_decibels
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig, StageConfig
 from training.codec.data import PreparedSongs
 from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
 from training.codec.features_stage import FeatureAutoencoder, train_features
-from training.codec.losses import SoundLosses, bank_targets, pitch_profile_loss, semitone_losses, stft_loss
+from training.codec.losses import SoundLosses, bank_targets, chroma_loss, pitch_profile_loss, semitone_losses, stft_loss
 from training.codec.partials_stage import train_partials
 from training.codec.prepare import prepare_song
 from training.codec.sound_stage import CHECKPOINT as SOUND_CHECKPOINT
@@ -136,6 +137,26 @@ def test_losses_are_zero_for_equals_and_not_for_others() -> None:
     profile = torch.rand(1, 252, 4)
     assert float(pitch_profile_loss(profile, profile)) == 0
     assert float(pitch_profile_loss(profile.flip(1), profile)) > 1e-3
+
+
+@pytest.mark.parametrize("number", [8, 21, 60])
+def test_a_low_note_needs_no_false_partials_to_have_the_classes_that_are_heard(number: int) -> None:
+    """A constant-Q spectrum blurs low notes into other classes; partials octaves higher must not make up for that."""
+    hz = bank.frequencies_hz()[number]
+    tone = 0.3 * np.cos(2 * np.pi * hz * np.arange(CONSTANT_Q_WINDOW_SAMPLES) / SAMPLE_RATE_HZ).astype(np.float32)
+    harmonic = torch.from_numpy(scaled_decibels(constant_q(tone[None])[0]))[None, :, None]
+
+    def loss(amplitudes: dict[int, float]) -> float:
+        compressed = torch.zeros(1, 4, bank.OSCILLATORS)
+        for oscillator, amplitude in amplitudes.items():
+            compressed[..., oscillator] = amplitude**bank.AMPLITUDE_POWER
+        return float(chroma_loss(compressed, harmonic))
+
+    right = loss({number: 0.3})
+    assert right < 0.02
+    assert loss({number: 0.15}) == pytest.approx(right, abs=1e-3)  # shares, not levels
+    assert loss({number: 0.3, number + 18 + 4 * bank.OSCILLATORS_PER_OCTAVE: 0.3}) > right + 0.02
+    assert loss({number + 9: 0.3}) > right + 0.5
 
 
 def test_semitone_losses_hear_a_false_octave_and_what_is_too_soft() -> None:

@@ -1,5 +1,8 @@
 """The codec's losses: features and pitch from the latents, spectra and partials of the sound, Kullback-Leibler."""
 
+from functools import cache
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,6 +12,7 @@ from engine.metrics import fold_matrix
 from engine.spectra import (
     CONSTANT_Q_FFT_SAMPLES,
     CONSTANT_Q_WINDOW_SAMPLES,
+    constant_q,
     constant_q_bank,
     mel_bank,
 )
@@ -160,15 +164,43 @@ def bank_targets(partials: Tensor, mid: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(amplitude, 1.1 * nearby), torch.where(nearest[:, :, 0] > 0, nearest[:, :, 1], offset)
 
 
+@cache
+def heard_classes() -> Tensor:
+    """Return (OSCILLATORS, 12): the power that a constant-Q spectrum hears on each pitch class of each oscillator.
+
+    Low notes blur into their neighbours' classes there. A loss that compares the bank's own classes with what such a
+    spectrum hears of the target is lowest with false partials octaves higher, which make up for the blur.
+    """
+    turns = np.arange(CONSTANT_Q_WINDOW_SAMPLES)[None] * bank.frequencies_hz()[:, None] / SAMPLE_RATE_HZ
+    power = constant_q(np.cos(2.0 * np.pi * turns).astype(np.float32)) ** 2
+    return torch.from_numpy(power @ fold_matrix().T).float()
+
+
+def chroma_loss(compressed: Tensor, harmonic: Tensor) -> Tensor:
+    """Return the divergence of the bank's shares of energy on the pitch classes from those of the target.
+
+    Both as a constant-Q spectrum hears them.
+
+    Args:
+        compressed: (batch, 4 x frames, OSCILLATORS) compressed amplitudes.
+        harmonic: (batch, constant-Q bins, frames) in scaled decibels; frames below -60 dB do not count.
+    """
+    heard = (harmonic.amax(dim=1) > 0.25).float()
+    target = (constant_q_fold().to(harmonic.device) @ square_root_amplitude(harmonic) ** 4).transpose(1, 2) + 1e-9
+    energy = (compressed ** (2 / bank.AMPLITUDE_POWER)).unflatten(1, (-1, SPECTRA_PER_FRAME)).mean(dim=2)
+    estimate = energy @ heard_classes().to(compressed.device) + 1e-9
+    target, estimate = (shares / shares.sum(dim=2, keepdim=True) for shares in (target, estimate))
+    divergence = (target * (torch.log(target) - torch.log(estimate))).sum(dim=2)
+    return (divergence * heard).sum() / heard.sum().clamp(min=1)
+
+
 def semitone_losses(compressed: Tensor, target_amplitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return how far the bank's energy is off by semitone: shares, levels and loudness.
 
     Squared errors of compressed amplitudes make what is uncertain far too soft, and say little of a false partial in
-    another octave. (Shares by pitch class, as a constant-Q spectrum has them, do worse: low notes blur into their
-    neighbours' classes there, and the bank matched that with false partials four octaves higher.) The first is the
-    divergence of the shares of energy (what is wanted must be there), the second the distance in nepers down to 50 dB
-    below the hop's energy (what is not wanted must not), the third that of the hop's whole energy. Hops below -60 dB do
-    not count.
+    another octave. The first is the divergence of the shares of energy (what is wanted must be there), the second the
+    distance in nepers down to 50 dB below the hop's energy (what is not wanted must not), the third that of the hop's
+    whole energy. Hops below -60 dB do not count.
 
     Args:
         compressed: (batch, hops, OSCILLATORS) compressed amplitudes.

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from engine.features import FEATURE_SLICES
 from engine.metrics import PITCH_CLASSES
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig
 from training.codec.data import DRUMS, Clips, PreparedSongs, prefetched
 from training.codec.encoder import Encoder
 from training.codec.features_stage import frozen_encoder
-from training.codec.losses import bank_loss, bank_targets, semitone_losses
+from training.codec.losses import bank_loss, bank_targets, chroma_loss, semitone_losses
 from training.codec.partials_head import PartialsHead
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.devices import mixed_precision, start_processes
@@ -21,7 +22,7 @@ from training.common.progress import TrainingProgress
 from training.common.schedules import Budget, annealed_rate
 
 CHECKPOINT = "partials-" + LAST
-_WEIGHTS = {"bank": 1.0, "offset": 0.1, "shares": 1.0, "semitones": 2.0, "loudness": 0.5}
+_WEIGHTS = {"bank": 1.0, "offset": 0.1, "chroma": 0.5, "shares": 1.0, "semitones": 2.0, "loudness": 0.5}
 
 
 def train_partials(config: CodecTrainingConfig) -> None:
@@ -74,6 +75,7 @@ def _step(
     losses = dict[str, Tensor]()
     losses["bank"], losses["offset"] = bank_loss(compressed, torch.tanh(raw_offset.float()), amplitude, offset)
     tonal = clips.part != DRUMS
+    losses["chroma"] = chroma_loss(compressed[tonal], clips.features[tonal, FEATURE_SLICES["harmonic"]])
     spread = semitone_losses(compressed[tonal], amplitude[tonal])
     losses |= dict(zip(("shares", "semitones", "loudness"), spread, strict=True))
     optimiser.zero_grad()
