@@ -1,9 +1,9 @@
 """How much of a wash a bundle leaves between strokes: `python -m export.expansions --bundle B --songs DIR [--write]`.
 
 For each stem, the levels that its bands reach for a tenth, a quarter, ... of the time are compared between the songs'
-own accompaniments and what is generated to the same vocals, through each downward expander (`engine.expander`) of a
-grid. `--write` puts the best ones into the bundle's manifest as `stem_expansions`; measure `export.levels` afterwards.
-Measure on train songs; a few minutes.
+own accompaniments and what is generated to the same vocals, at the same loudness, through each downward expander
+(`engine.expander`) of a grid. `--write` puts the best ones into the bundle's manifest as `stem_expansions`; measure
+`export.levels` afterwards. Measure on train songs; a few minutes.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from engine.runtime import GraphError
 from engine.spectra import Array, frames_at, magnitudes
 from engine.timeline import Timeline
 from engine.wish import Wish
-from export.levels import change_manifest, measuring_parser, part_file, song_folders
+from export.levels import active_rms_db, change_manifest, measuring_parser, part_file, song_folders
 from training.corpus.folder import SONG_FILE, VOCALS
 from training.folders.audio import read_track
 
@@ -35,7 +35,6 @@ BELOW_DB = (-65.0, -60.0, -55.0, -50.0, -45.0, -40.0)
 RATIOS = (1.5, 2.0, 3.0)
 NONE = Expansion(0.0, 1.0)
 CHOICES = (NONE, *(Expansion(below_db, ratio) for ratio in RATIOS for below_db in BELOW_DB))
-GAINS_DB = tuple(float(gain) for gain in range(-9, 10))
 LEAST_GAIN_DB = 0.3
 """An expander that brings levels no nearer than that is not worth having."""
 
@@ -50,7 +49,7 @@ def level_shares(audio: Array) -> Floats:
 
 
 def distance_db(real: Floats, generated: Floats) -> float:
-    """Return how far generated levels are off on average, whatever gain comes after them: `export.levels` finds that.
+    """Return how far generated levels are off on average.
 
     What one song is off by is its own drum kit's, which nobody could know: only what all songs are off by counts.
 
@@ -59,8 +58,7 @@ def distance_db(real: Floats, generated: Floats) -> float:
         generated: the same of what was made for them.
     """
     wanted = np.maximum(real, FLOOR_DB).mean(axis=0)
-    levels = (np.maximum(generated + gain, FLOOR_DB).mean(axis=0) for gain in GAINS_DB)
-    return min(float(np.abs(level - wanted).mean()) for level in levels)
+    return float(np.abs(np.maximum(generated, FLOOR_DB).mean(axis=0) - wanted).mean())
 
 
 def best(distances_db: Mapping[Expansion, float]) -> Expansion:
@@ -85,13 +83,19 @@ def measured(bundle: Bundle, folders: Sequence[Path], seconds: float) -> dict[st
         for choice in CHOICES:
             played = accompany(_with_expansion(bundle, choice), audio[VOCALS], timeline, wish)
             for stem in STEMS:
-                made[stem][choice].append(level_shares(played[stem]))
+                made[stem][choice].append(level_shares(played[stem]) + _gain_db(audio[stem], played[stem]))
         for stem in STEMS:
             real[stem].append(level_shares(audio[stem]))
     return {
         stem: {choice: distance_db(np.stack(real[stem]), np.stack(levels)) for choice, levels in made[stem].items()}
         for stem in STEMS
     }
+
+
+def _gain_db(real: Array, made: Array) -> float:
+    """Return what brings `made` to the level of `real` where they sound, as in `export.levels`; 0 if one is silent."""
+    gain_db = active_rms_db(real) - active_rms_db(made)
+    return gain_db if np.isfinite(gain_db) else 0.0
 
 
 def _beginning(folder: Path, part: str, seconds: float) -> Array:
