@@ -39,7 +39,7 @@ SIGNATURES = {"waltz": (3, 4)}
 SEED = 0
 HEARD_BEATS = 32.0  # the demo's verse: 20.9 s
 FADE_SECONDS = 0.1
-QUALITY = 0.03  # keeps twenty files and ten pictures below 4 MB
+QUALITY = 0.0  # keeps twenty files and ten pictures below 4 MB
 MOST_BYTES = 4_000_000
 
 
