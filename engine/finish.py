@@ -16,7 +16,7 @@ from engine import codec
 from engine.expander import Expander
 from engine.geometry import STEMS
 from engine.manifest import SamplingFacts
-from engine.mixer import gain_from_db
+from engine.mixer import apply_gain
 from engine.window import Model, raw
 
 Array = NDArray[np.float32]
@@ -71,21 +71,21 @@ def made_up(audio: Array, facts: SamplingFacts, stems: Sequence[str] = STEMS) ->
     for row, stem in enumerate(stems):
         width_db, gain_db = facts.stem_widths_db.get(stem, 0.0), facts.stem_gains_db.get(stem, 0.0)
         if width_db != 0.0 or gain_db != 0.0:
-            raised[row] = _bent(_widened(audio[row], width_db) * np.float32(gain_from_db(gain_db)))
+            raised[row] = _bent(apply_gain(_widened(audio[row], width_db), gain_db))
     return raised
 
 
 def as_made(audio: Array, facts: SamplingFacts, stem: str) -> Array:
     """Return finished `audio` (2, samples) of a stem without its gain and width, as the model knows it."""
     gain_db, width_db = facts.stem_gains_db.get(stem, 0.0), facts.stem_widths_db.get(stem, 0.0)
-    return _widened(audio * np.float32(gain_from_db(-gain_db)), -width_db)
+    return _widened(apply_gain(audio, -gain_db), -width_db)
 
 
 def _widened(audio: Array, width_db: float) -> Array:
     """Return `audio` (2, samples) with its sides raised against its middle."""
     if width_db == 0.0:
         return audio
-    middle, side = (audio[0] + audio[1]) / 2, (audio[0] - audio[1]) / 2 * np.float32(gain_from_db(width_db))
+    middle, side = (audio[0] + audio[1]) / 2, apply_gain((audio[0] - audio[1]) / 2, width_db)
     return np.stack([middle + side, middle - side])
 
 

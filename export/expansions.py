@@ -18,14 +18,11 @@ from numpy.typing import NDArray
 from engine.accompany import accompany
 from engine.bundle import Bundle, BundleError
 from engine.expander import Expansion, band_levels_db
-from engine.geometry import SAMPLE_RATE_HZ, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES, STEMS
+from engine.geometry import SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES, STEMS
 from engine.runtime import GraphError
 from engine.spectra import Array, frames_at, magnitudes
-from engine.timeline import Timeline
-from engine.wish import Wish
-from export.levels import active_rms_db, change_manifest, measuring_parser, part_file, song_folders
-from training.corpus.folder import SONG_FILE, VOCALS
-from training.folders.audio import read_track
+from export.levels import active_rms_db, change_manifest, measuring_parser, song_folders, song_task
+from training.corpus.folder import VOCALS
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
 """Parts of the time of which levels are compared."""
@@ -76,10 +73,7 @@ def measured(bundle: Bundle, folders: Sequence[Path], seconds: float) -> dict[st
     real: dict[str, list[Floats]] = {stem: [] for stem in STEMS}
     made: dict[str, dict[Expansion, list[Floats]]] = {stem: {choice: [] for choice in CHOICES} for stem in STEMS}
     for seed, folder in enumerate(folders):
-        facts = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
-        timeline = Timeline(facts["tempo_map"], facts["time_signatures"])
-        audio = {part: _beginning(folder, part, seconds) for part in (VOCALS, *STEMS)}
-        wish = Wish(facts["style"], seed=seed)
+        audio, timeline, wish = song_task(bundle, folder, seconds, seed)
         for choice in CHOICES:
             played = accompany(_with_expansion(bundle, choice), audio[VOCALS], timeline, wish)
             for stem in STEMS:
@@ -96,10 +90,6 @@ def _gain_db(real: Array, made: Array) -> float:
     """Return what brings `made` to the level of `real` where they sound, as in `export.levels`; 0 if one is silent."""
     gain_db = active_rms_db(real) - active_rms_db(made)
     return gain_db if np.isfinite(gain_db) else 0.0
-
-
-def _beginning(folder: Path, part: str, seconds: float) -> Array:
-    return read_track(part_file(folder, part))[:, : int(seconds * SAMPLE_RATE_HZ)]
 
 
 def _with_expansion(bundle: Bundle, expansion: Expansion) -> Bundle:

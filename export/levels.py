@@ -71,13 +71,22 @@ def song_levels(bundle: Bundle, folder: Path, seconds: float, seed: int) -> dict
     Raises:
         ValueError: song.json or a stem is missing or damaged.
     """
+    audio, timeline, wish = song_task(bundle, folder, seconds, seed)
+    made = accompany(bundle, audio[VOCALS], timeline, wish)
+    return {stem: _levels(bundle, stem, audio[stem], made[stem]) for stem in STEMS}
+
+
+def song_task(bundle: Bundle, folder: Path, seconds: float, seed: int) -> tuple[dict[str, Array], Timeline, Wish]:
+    """Return the vocals and stems of the first `seconds` of a song, and what is asked of `bundle` for them.
+
+    Raises:
+        ValueError: song.json or a stem is missing or damaged.
+    """
     facts = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
-    timeline = Timeline(facts["tempo_map"], facts["time_signatures"])
     audio = {part: read_track(part_file(folder, part))[:, : int(seconds * SAMPLE_RATE_HZ)] for part in (VOCALS, *STEMS)}
     sampling = bundle.sampling
     wish = Wish(facts["style"], steps=sampling.steps, guidance_scale=sampling.guidance_scale, seed=seed)
-    made = accompany(bundle, audio[VOCALS], timeline, wish)
-    return {stem: _levels(bundle, stem, audio[stem], made[stem]) for stem in STEMS}
+    return audio, Timeline(facts["tempo_map"], facts["time_signatures"]), wish
 
 
 def wanted_gains_db(songs: Sequence[Mapping[str, Levels]]) -> dict[str, float]:

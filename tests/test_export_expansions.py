@@ -57,7 +57,8 @@ def test_drums_with_a_wash_get_an_expander_and_a_bundle_keeps_it(tmp_path: Path)
     tight = dataclasses.replace(wanted, manifest=dataclasses.replace(wanted.manifest, sampling=plain))
     timeline, vocal, folder = Timeline([(0.0, 100.0)], [(0.0, 4, 4)]), sung(60), tmp_path / "songs" / "song"
     folder.mkdir(parents=True)
-    for part, audio in {"vocals": vocal, **accompany(tight, vocal, timeline, Wish("pop", seed=0))}.items():
+    wish = Wish("pop", steps=tight.sampling.steps, seed=0)
+    for part, audio in {"vocals": vocal, **accompany(tight, vocal, timeline, wish)}.items():
         soundfile.write(folder / f"{part}.wav", audio.T, SAMPLE_RATE_HZ, "FLOAT")
     facts = {"tempo_map": [[0, 100]], "time_signatures": [[0, 4, 4]], "style": "pop", "split": "train"}
     (folder / "song.json").write_text(json.dumps(facts))

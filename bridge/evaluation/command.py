@@ -96,8 +96,12 @@ def evaluate(
     _check_installed()
     found = find_songs(songs, split, count)
     model = _sampling_as(_load(bundle, threads), steps, guidance)
-    others = [_load(folder, threads) if folder else None for folder in (earlier, teacher)]
-    extras = Extras(others[0], clap, aesthetics, others[1])
+    extras = Extras(
+        earlier=_load(earlier, threads) if earlier else None,
+        clap=clap,
+        aesthetics=aesthetics,
+        teacher=_load(teacher, threads) if teacher else None,
+    )
     console = Console()
     for name in names:
         _keep(_measured(name, model, extras, found, seconds, console), out, console)
