@@ -12,19 +12,20 @@ A pure function of the frames given: a prefix of the vocal has a harmony too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chord_reader import ChordReader, seen_from, steady_chords, unit_channels
+from engine.chord_classes import chord_class
+from engine.chord_reader import SUNG_CHANNELS, ChordReader, seen_from, steady_chords, unit_channels
 from engine.conditions import PITCH_CHANNELS
 from engine.geometry import LATENT_RATE_HZ
 from engine.harmonic_units import Units, frame_beats, harmonic_units
 from engine.harmony import PITCH_CLASSES, Chord, ChordSpan, Key
 from engine.harmony_tables import Floats, HarmonyTables
-from engine.repetition import with_repeats
+from engine.repetition import Read, with_repeats
 from engine.timeline import Timeline
 from engine.vocal_key import key_scores, likely_signatures, read_scores, unit_likelihoods
 
@@ -32,6 +33,25 @@ READ_KEY_WEIGHT, GIVEN_KEY_WEIGHT, MOVES_WEIGHT = 0.5, 2.0, 0.5
 """How much a key's own chords count beside what is sung, where the key was read and where the user gives it (the more,
 the surer a key is heard that the vocal is not in); and how much, which chord follows which. Chosen on validation songs.
 """
+READ_SURENESS = 0.8
+"""How likely a chord is that was read earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUnits:
+    """Some units of a song that follow each other, as they were read.
+
+    Attributes:
+        units: where they lie.
+        chords: the chord of each.
+        sung: (units, channels) what is sung in each, from C up.
+        heard: (units,) share of each that was heard, in [0, 1].
+    """
+
+    units: Units
+    chords: tuple[Chord, ...]
+    sung: Floats
+    heard: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +62,13 @@ class Harmony:
         key: the song's key.
         confidence: the key's share of the likelihood of all 24, in [0, 1]; 1 for a key that was given.
         chords: spans that follow each other without a gap.
+        read: the same unit by unit.
     """
 
     key: Key
     confidence: float
     chords: tuple[ChordSpan, ...]
+    read: ReadUnits = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +90,7 @@ class Harmoniser:
         start_frame: int = 0,
         key: Key | None = None,
         heard: NDArray[np.bool_] | None = None,
+        before: ReadUnits | None = None,
     ) -> Harmony | None:
         """Return key and chords that suit a vocal.
 
@@ -78,6 +101,7 @@ class Harmoniser:
             key: the key, if known.
             heard: (frames,) where the vocal is known; None for everywhere. Elsewhere the chords are expected to go on
                 as songs do, and as this one did so far (`engine.repetition`).
+            before: what was read of the song up to the unit that the first frame lies in, for what may repeat.
 
         Returns:
             Chords from the start of the unit that the first frame lies in to the end of the last frame's; where nothing
@@ -97,16 +121,19 @@ class Harmoniser:
         scores = np.zeros(0) if key else key_scores(self.tables, sung, units.begins_bar)
         if self.reader is None:
             key, confidence = (key, 1.0) if key else _likeliest(scores)
-            return Harmony(key, confidence, _spans(_tabled(self.tables, key, sung, units, share), units))
+            chords = _tabled(self.tables, key, sung, units, share)
+            return Harmony(key, confidence, _spans(chords, units), ReadUnits(units, chords, sung, share))
         signatures = [key.signature] if key else likely_signatures(scores)
         channels = unit_channels(pitch, timeline, beats, units, heard)
         reading = self.reader.read(np.stack([seen_from(channels, signature) for signature in signatures]))
         home, confidence = (key, 1.0) if key else _likeliest(read_scores(signatures, reading.keys))
         in_key = reading.chords[signatures.index(home.signature), :, int(home.minor)]
         weight = GIVEN_KEY_WEIGHT if key else READ_KEY_WEIGHT
-        in_key = with_repeats(in_key + weight * self.reader.habits.degrees[int(home.minor)], units.begins_bar, share)
+        notes = channels[:, :SUNG_CHANNELS].astype(np.float64)
+        song = Read(in_key + weight * self.reader.habits.degrees[int(home.minor)], notes, units.begins_bar, share)
+        in_key = with_repeats(_after(before, song, home.signature))[-len(share) :]
         chords = steady_chords(in_key, units, home.signature, MOVES_WEIGHT * self.reader.habits.moves[int(home.minor)])
-        return Harmony(home, confidence, _spans(chords, units))
+        return Harmony(home, confidence, _spans(chords, units), ReadUnits(units, chords, notes, share))
 
 
 def sung_beats(
@@ -126,6 +153,21 @@ def sung_beats(
     sung = np.zeros((len(units.begins_bar), PITCH_CLASSES))
     np.add.at(sung, units.of_beats(beats), (pitch[:PITCH_CLASSES] * weights).T)
     return sung
+
+
+def _after(before: ReadUnits | None, song: Read, signature: int) -> Read:
+    """Return `song` with what was read before it in front; chords that were read are nearly sure."""
+    if before is None:
+        return song
+    classes = np.array([chord_class(chord, signature) for chord in before.chords], np.intp)
+    chances = np.full((len(classes), song.logs.shape[1]), (1.0 - READ_SURENESS) / (song.logs.shape[1] - 1))
+    chances[np.arange(len(classes)), classes] = READ_SURENESS
+    return Read(
+        np.concatenate([np.log(chances), song.logs]),
+        np.concatenate([before.sung, song.sung]),
+        np.concatenate([before.units.begins_bar, song.begins_bar]),
+        np.concatenate([before.heard, song.heard]),
+    )
 
 
 def _likeliest(scores: Floats) -> tuple[Key, float]:
@@ -162,7 +204,8 @@ def _best_path(
 def _tabled(tables: HarmonyTables, key: Key, sung: Floats, units: Units, heard: Floats) -> tuple[Chord, ...]:
     """Return the chord of each unit by the tables alone."""
     mode = int(key.minor)
-    likelihoods = with_repeats(unit_likelihoods(tables, sung)[:, mode, key.tonic], units.begins_bar, heard)
+    song = Read(unit_likelihoods(tables, sung)[:, mode, key.tonic], sung, units.begins_bar, heard)
+    likelihoods = with_repeats(song)
     path = _best_path(tables, mode, likelihoods, units.begins_bar)
     return tuple(tables.states[state].chord_in(key.tonic) for state in path)
 

@@ -1,57 +1,82 @@
-"""Which chords to expect where nothing was heard yet: those of some bars before, as far as the song repeats itself.
+"""Which chords to expect where nothing was heard yet: those of bars before, as far as the song repeats itself.
 
-Songs come in phrases of two, four, eight and sixteen bars. How well what was heard agrees with itself at each of these
-distances says how much each of them counts ahead, beside the guess that does without.
+Songs come in phrases of two, four, eight and sixteen bars, and their verses and choruses come back. How well what was
+sung last, and its chords, agree with what was sung so many bars before says how much each distance counts ahead, beside
+the guess that does without.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.harmony_tables import Floats
 
-LAGS_BARS = (2, 4, 8, 12, 16)
-MIN_UNITS_COMPARED = 2
+SHORTEST_BARS, STEP_BARS = 2, 4
+"""Distances: two bars, then every four."""
+COMPARED_UNITS = 32
+LEAST_COMPARED = 4
 SHARPNESS = 12.0
-"""A distance at which chances agree better by 0.1 counts exp(1.2) as much; chosen on validation songs."""
-OWN_AGREEMENT = 0.85
-"""Agreement at which a distance counts as much as a sure guess that does without; chosen on validation songs."""
-RECENCY = 0.97
-"""How much a unit counts beside the next one: what a song repeats changes as it goes."""
+"""A distance at which chords agree better by 0.1 counts exp(1.2) as much; these numbers: by validation songs."""
+OWN_AGREEMENT = 0.9
+"""Agreement at which a distance counts as much as a sure guess that does without."""
+RECENCY = 0.85
+"""How much a unit counts beside the next one: where verses end, what the song goes back to changes."""
+MELODY_WEIGHT = 0.6
+"""What agreement of the notes sung counts beside that of the chords."""
+USUAL_MELODY = 0.3
+"""Agreement of the notes at places that are not repeated."""
+_SUNG = 0.3
 _LEAST = 1e-9
 
 Indices = NDArray[np.intp]
 
 
-def with_repeats(logs: Floats, begins_bar: NDArray[np.bool_], heard: Floats) -> Floats:
-    """Return how likely each chord is in each unit, with what repeats in the parts of units that were not heard.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A song, unit by unit, as far as it was read.
 
-    Args:
-        logs: (units, chords) logarithms of how likely each is by itself, up to a constant in each unit.
+    Attributes:
+        logs: (units, chords) logarithms of how likely each chord is by itself, up to a constant in each unit.
+        sung: (units, channels) what is sung in each, not negative, from any pitch on; without columns if unknown.
         begins_bar: (units,) whether a unit starts on a bar line.
         heard: (units,) share of each unit that was heard, in [0, 1].
+    """
+
+    logs: Floats
+    sung: Floats
+    begins_bar: NDArray[np.bool_]
+    heard: Floats
+
+
+def with_repeats(song: Read) -> Floats:
+    """Return how likely each chord is in each unit, with what repeats in the parts of units that were not heard.
 
     Returns:
-        (units, chords) logarithms: `logs` themselves in units that were heard, and everywhere while too little was
-        heard to compare.
+        (units, chords) logarithms: the song's own in units that were heard, and everywhere while too little was heard
+        to compare.
     """
-    unheard = np.flatnonzero(heard < 1.0)
-    if not len(unheard):
-        return logs
-    chances = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
-    sources = {lag: _units_before(begins_bar, lag) for lag in LAGS_BARS}
-    agreements = _agreements(chances, heard, sources)
-    if not agreements:
-        return logs
+    unheard = np.flatnonzero(song.heard < 1.0)
+    if not len(unheard) or not song.begins_bar.any():
+        return song.logs
+    chances = np.exp(song.logs - np.logaddexp.reduce(song.logs, axis=1, keepdims=True))
+    distances = np.array([SHORTEST_BARS, *range(STEP_BARS, int(song.begins_bar.sum()), STEP_BARS)], np.intp)
+    agreements = _agreements(chances, song, distances)
+    compared = np.flatnonzero(np.isfinite(agreements))
+    if not len(compared):
+        return song.logs
+    weights = np.exp(SHARPNESS * (agreements[compared] - OWN_AGREEMENT))
+    sources = _units_before(song.begins_bar, unheard, distances[compared])
     expected = chances.copy()
-    for unit in unheard:  # rising, so that what is expected is repeated in its turn
-        at = {lag: sources[lag][unit] for lag in agreements if sources[lag][unit] >= 0}
-        counts = np.exp(SHARPNESS * np.array([OWN_AGREEMENT, *(agreements[lag] for lag in at)]))
-        counts[0] *= _sureness(chances[unit])
-        repeated = counts @ np.stack([chances[unit], *(expected[source] for source in at.values())]) / counts.sum()
-        expected[unit] = heard[unit] * chances[unit] + (1.0 - heard[unit]) * repeated
-    found = logs.copy()
+    for unit, source in zip(unheard, sources.T, strict=True):  # rising: what is expected is repeated in its turn
+        there = source >= 0
+        own = _sureness(chances[unit])
+        repeated = own * chances[unit] + weights[there] @ expected[source[there]]
+        repeated /= own + weights[there].sum()
+        expected[unit] = song.heard[unit] * chances[unit] + (1.0 - song.heard[unit]) * repeated
+    found = song.logs.copy()
     found[unheard] = np.log(expected[unheard] + _LEAST)
     return found
 
@@ -62,29 +87,41 @@ def _sureness(chances: Floats) -> float:
     return max(0.0, 1.0 - entropy / float(np.log(len(chances)))) + _LEAST
 
 
-def _units_before(begins_bar: NDArray[np.bool_], lag_bars: int) -> Indices:
-    """Return (units,) the unit at the same place `lag_bars` bars before each; -1 where there is none."""
+def _units_before(begins_bar: NDArray[np.bool_], units: Indices, distances_bars: Indices) -> Indices:
+    """Return (distances, units) the unit at the same place so many bars before each; -1 where there is none."""
     starts = np.flatnonzero(begins_bar)
-    bars = np.cumsum(begins_bar) - 1 - lag_bars
-    before = np.full(len(begins_bar), -1, dtype=np.intp)
-    (units,) = np.nonzero(bars >= 0)
-    within_bar = units - starts[bars[units] + lag_bars]
-    there = starts[bars[units]] + within_bar
-    same_bar = there < starts[bars[units] + 1]  # the bar then may have had fewer parts
-    before[units[same_bar]] = there[same_bar]
-    return before
+    ends = np.append(starts[1:], len(begins_bar))
+    bars = np.cumsum(begins_bar)[units] - 1
+    within_bar = units - starts[bars]  # of a part of a bar before the first bar line no unit is asked for
+    earlier = bars - distances_bars[:, None]
+    source = starts[earlier] + within_bar
+    return np.where((bars >= 0) & (earlier >= 0) & (source < ends[earlier]), source, -1)
 
 
-def _agreements(chances: Floats, heard: Floats, sources: dict[int, Indices]) -> dict[int, float]:
-    """Return how well what was heard agrees with what was so many bars before, in [0, 1], the newest most of all."""
-    known = heard == 1.0
-    directions = chances / np.linalg.norm(chances, axis=1, keepdims=True)  # else unsure guesses would never agree
-    found = {}
-    for lag, source in sources.items():
-        units = np.flatnonzero(known & (source >= 0))
-        units = units[known[source[units]]]
-        if len(units) >= MIN_UNITS_COMPARED:
-            newness = RECENCY ** (units[-1] - units).astype(np.float64)
-            agreeing = (directions[units] * directions[source[units]]).sum(axis=1)
-            found[lag] = float(newness @ agreeing / newness.sum())
-    return found
+def _agreements(chances: Floats, song: Read, distances_bars: Indices) -> Floats:
+    """Return (distances,) how well what was heard last agrees with what was so many bars before; NaN if unknown."""
+    known = song.heard == 1.0
+    last = np.flatnonzero(known)[-COMPARED_UNITS:]
+    sources = _units_before(song.begins_bar, last, distances_bars)
+    comparable = (sources >= 0) & known[sources]
+    newness = RECENCY ** (last[-1:] - last).astype(np.float64) * comparable
+    chords = _directions(chances)  # else unsure guesses would never agree
+    agreement = _mean((chords[last] * chords[sources]).sum(axis=2), newness)
+    if song.sung.shape[1]:
+        notes, level = _directions(song.sung), np.linalg.norm(song.sung, axis=1)
+        either = (level[last] > _SUNG) | (level[sources] > _SUNG)
+        alike = _mean((notes[last] * notes[sources]).sum(axis=2), newness * either)
+        agreement += MELODY_WEIGHT * np.nan_to_num(alike - USUAL_MELODY)
+    return np.where(comparable.sum(axis=1) >= LEAST_COMPARED, agreement, np.nan)
+
+
+def _directions(rows: Floats) -> Floats:
+    """Return each of `rows` with length 1; what is nearly nothing stays that."""
+    directions: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _LEAST)
+    return directions
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    """Return the weighted mean of each row; NaN where nothing has a weight."""
+    total = weights.sum(axis=1)
+    return np.where(total > 0.0, (values * weights).sum(axis=1) / np.maximum(total, _LEAST), np.nan)

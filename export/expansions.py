@@ -1,9 +1,9 @@
 """How much of a wash a bundle leaves between strokes: `python -m export.expansions --bundle B --songs DIR [--write]`.
 
-For each stem, the levels that its bands reach for a tenth, a quarter, ... of the time are compared between the songs'
-own accompaniments and what is generated to the same vocals, at the same loudness, through each downward expander
-(`engine.expander`) of a grid. `--write` puts the best ones into the bundle's manifest as `stem_expansions`; measure
-`export.levels` afterwards. Measure on train songs; a few minutes.
+Through each downward expander (`engine.expander`) of a grid, what is generated to a song's vocal is compared with the
+song's own stem at the same loudness: the Fréchet distance of their log-mel statistics, mean over songs. `--write` puts
+the best ones into the bundle's manifest as `stem_expansions`; measure `export.levels` afterwards. Measure on train
+songs; a few minutes.
 """
 
 import dataclasses
@@ -13,82 +13,56 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.accompany import accompany
 from engine.bundle import Bundle, BundleError
-from engine.expander import Expansion, band_levels_db
-from engine.geometry import SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES, STEMS
+from engine.expander import Expansion
+from engine.geometry import STEMS
+from engine.mixer import apply_gain
 from engine.runtime import GraphError
-from engine.spectra import Array, frames_at, magnitudes
+from engine.sound_sets import Moments, frechet_distance, log_mel_statistics
 from export.levels import active_rms_db, change_manifest, measuring_parser, song_folders, song_task
 from training.corpus.folder import VOCALS
 
-SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
-"""Parts of the time of which levels are compared."""
-FLOOR_DB = -75.0
-"""Softer than that is not heard, and counts as that."""
-BELOW_DB = (-65.0, -60.0, -55.0, -50.0, -45.0, -40.0)
-RATIOS = (1.5, 2.0, 3.0)
+BELOW_DB = (-60.0, -55.0, -50.0, -45.0, -40.0)
+RATIOS = (1.5, 2.0, 2.5, 3.0)
 NONE = Expansion(0.0, 1.0)
 CHOICES = (NONE, *(Expansion(below_db, ratio) for ratio in RATIOS for below_db in BELOW_DB))
-LEAST_GAIN_DB = 0.3
-"""An expander that brings levels no nearer than that is not worth having."""
-
-Floats = NDArray[np.float64]
+LEAST_GAIN = 0.05
+"""An expander that brings sounds nearer by no more than this share of the distance is not worth having."""
 
 
-def level_shares(audio: Array) -> Floats:
-    """Return the level in dB below which each band of (2, samples) is for each of `SHARES`: (shares, bands)."""
-    starts = np.arange(0, audio.shape[1] - SPECTRUM_WINDOW_SAMPLES + 1, SPECTRUM_HOP_SAMPLES)
-    power = np.square(magnitudes(frames_at(audio, starts, SPECTRUM_WINDOW_SAMPLES), SPECTRUM_WINDOW_SAMPLES))
-    return np.quantile(band_levels_db(power.mean(axis=0)), SHARES, axis=0)
-
-
-def distance_db(real: Floats, generated: Floats) -> float:
-    """Return how far generated levels are off on average.
-
-    What one song is off by is its own drum kit's, which nobody could know: only what all songs are off by counts.
-
-    Args:
-        real: (songs, shares, bands) of songs' own stems.
-        generated: the same of what was made for them.
-    """
-    wanted = np.maximum(real, FLOOR_DB).mean(axis=0)
-    return float(np.abs(np.maximum(generated, FLOOR_DB).mean(axis=0) - wanted).mean())
-
-
-def best(distances_db: Mapping[Expansion, float]) -> Expansion:
-    """Return the expansion with which levels are off the least; `NONE` where none is much better."""
-    found = min(distances_db, key=lambda expansion: distances_db[expansion])
-    return found if distances_db[NONE] - distances_db[found] >= LEAST_GAIN_DB else NONE
+def best(distances: Mapping[Expansion, float]) -> Expansion:
+    """Return the expansion with the least distance; `NONE` where none is much less."""
+    found = min(distances, key=lambda expansion: distances[expansion])
+    return found if distances[found] <= (1.0 - LEAST_GAIN) * distances[NONE] else NONE
 
 
 def measured(bundle: Bundle, folders: Sequence[Path], seconds: float) -> dict[str, dict[Expansion, float]]:
-    """Return stem to each of `CHOICES` to how far it leaves the levels off.
+    """Return stem to each of `CHOICES` to how far from the songs' own it leaves what is made; no stem that is silent.
 
     Raises:
         ValueError: a stem or song.json is missing or damaged.
     """
-    real: dict[str, list[Floats]] = {stem: [] for stem in STEMS}
-    made: dict[str, dict[Expansion, list[Floats]]] = {stem: {choice: [] for choice in CHOICES} for stem in STEMS}
+    found: dict[str, dict[Expansion, list[float]]] = {stem: {choice: [] for choice in CHOICES} for stem in STEMS}
     for seed, folder in enumerate(folders):
         audio, timeline, wish = song_task(bundle, folder, seconds, seed)
+        sounding = {stem: level for stem in STEMS if np.isfinite(level := active_rms_db(audio[stem]))}
+        real = {stem: Moments.of(log_mel_statistics(audio[stem])) for stem in sounding}
         for choice in CHOICES:
-            played = accompany(_with_expansion(bundle, choice), audio[VOCALS], timeline, wish)
-            for stem in STEMS:
-                made[stem][choice].append(level_shares(played[stem]) + _gain_db(audio[stem], played[stem]))
-        for stem in STEMS:
-            real[stem].append(level_shares(audio[stem]))
+            made = accompany(_with_expansion(bundle, choice), audio[VOCALS], timeline, wish)
+            for stem, level_db in sounding.items():
+                as_loud = apply_gain(made[stem], _finite(level_db - active_rms_db(made[stem])))
+                distance = frechet_distance(Moments.of(log_mel_statistics(as_loud)), real[stem])
+                found[stem][choice].append(distance)
     return {
-        stem: {choice: distance_db(np.stack(real[stem]), np.stack(levels)) for choice, levels in made[stem].items()}
-        for stem in STEMS
+        stem: {choice: float(np.mean(distances)) for choice, distances in of_stem.items()}
+        for stem, of_stem in found.items()
+        if of_stem[NONE]
     }
 
 
-def _gain_db(real: Array, made: Array) -> float:
-    """Return what brings `made` to the level of `real` where they sound, as in `export.levels`; 0 if one is silent."""
-    gain_db = active_rms_db(real) - active_rms_db(made)
+def _finite(gain_db: float) -> float:
     return gain_db if np.isfinite(gain_db) else 0.0
 
 
@@ -107,7 +81,7 @@ def write_expansions(bundle: Path, expansions: Mapping[str, Expansion]) -> None:
 
 def main() -> int:
     """Measure, print and, if asked, write; return the exit code."""
-    options = measuring_parser("expansions", __doc__, "train", 12, 15.0).parse_args()
+    options = measuring_parser("expansions", __doc__, "train", 12, 20.0).parse_args()
     try:
         folders = song_folders(options.songs, options.split, options.count)
         distances = measured(Bundle.load(options.bundle), folders, options.seconds)
@@ -119,7 +93,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for stem, of_stem in distances.items():
-        print(f"{stem:<8}levels off by {of_stem[NONE]:.1f} dB as they are, by {min(of_stem.values()):.1f} dB at best")
+        print(f"{stem:<8}Fréchet distance {of_stem[NONE]:.1f} as it is, {min(of_stem.values()):.1f} at best")
     shown = json.dumps({stem: list(one) for stem, one in expansions.items()})
     print(f"stem_expansions: {shown}" + (f", written to {options.bundle}" if options.write else ""))
     return 0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.harmony import Chord, ChordSpan
 from engine.harmony_tables import ChordState, Floats
 from engine.live_harmony import LiveHarmony
-from engine.repetition import with_repeats
+from engine.repetition import Read, with_repeats
 from engine.song_memory import SongMemory
 from engine.timeline import Timeline
 from engine.wish import Wish
@@ -67,11 +69,21 @@ def logs_of(path: Sequence[int], chords: int = 12, sure: float = 0.9) -> Floats:
     return np.log(chances)
 
 
+def repeated(
+    logs: Floats,
+    begins_bar: NDArray[np.bool_],
+    heard: NDArray[np.floating[Any]],
+    sung: Floats | None = None,
+) -> Floats:
+    notes = np.zeros((len(logs), 0)) if sung is None else sung
+    return with_repeats(Read(logs, notes, begins_bar, np.asarray(heard, np.float64)))
+
+
 def test_the_distance_at_which_the_song_repeats_counts_most() -> None:
     twelve = np.random.default_rng(0).permutation(12)
     logs = logs_of([*twelve, *twelve, -1, -1])
     heard = (np.arange(len(logs)) < 24).astype(float)
-    expected = with_repeats(logs, np.ones(len(logs), np.bool_), heard)
+    expected = repeated(logs, np.ones(len(logs), np.bool_), heard)
     assert expected[24:].argmax(axis=1).tolist() == twelve[:2].tolist(), "twelve bars, as the blues has them"
     np.testing.assert_array_equal(expected[:24], logs[:24])
 
@@ -80,10 +92,10 @@ def test_half_bars_are_compared_with_half_bars_and_a_part_that_was_heard_counts_
     path = [unit % 8 for unit in range(36)]  # four bars of two units, over and over
     logs = logs_of([*path, 11, -1, -1, -1])
     begins_bar, heard = np.arange(40) % 2 == 0, np.repeat([1.0, 0.5, 0.0], [36, 1, 3])
-    expected = np.exp(with_repeats(logs, begins_bar, heard))
+    expected = np.exp(repeated(logs, begins_bar, heard))
     assert expected[37:].argmax(axis=1).tolist() == [5, 6, 7]
     np.testing.assert_allclose(expected.sum(axis=1), 1.0, rtol=1e-6)
-    unheard = np.exp(with_repeats(logs, begins_bar, heard * (heard == 1.0)))
+    unheard = np.exp(repeated(logs, begins_bar, heard * (heard == 1.0)))
     assert expected[36, 11] == pytest.approx(0.5 * 0.9 + 0.5 * unheard[36, 11], rel=1e-6)
     assert unheard[36].argmax() == 4
 
@@ -92,18 +104,18 @@ def test_the_newest_repetition_counts_more_and_a_sure_guess_of_its_own_is_kept()
     verse, chorus = [0, 1, 2, 3] * 6, [4, 5, 4, 5] * 4
     logs = logs_of([*verse, *chorus, -1, 9])
     heard = (np.arange(len(logs)) < 40).astype(float)
-    expected = with_repeats(logs, np.ones(len(logs), np.bool_), heard)
+    expected = repeated(logs, np.ones(len(logs), np.bool_), heard)
     assert expected[40].argmax() == 4
     wanders = logs_of([*np.random.default_rng(3).integers(12, size=40).tolist(), -1, 9])
-    assert with_repeats(wanders, np.ones(len(wanders), np.bool_), heard)[41].argmax() == 9
+    assert repeated(wanders, np.ones(len(wanders), np.bool_), heard)[41].argmax() == 9
 
 
 def test_too_little_heard_or_another_metre_expects_nothing() -> None:
     logs, heard = logs_of([0, 0, -1, -1]), np.repeat([1.0, 0.0], [2, 2])
-    np.testing.assert_array_equal(with_repeats(logs, np.ones(4, np.bool_), heard), logs)
+    np.testing.assert_array_equal(repeated(logs, np.ones(4, np.bool_), heard), logs)
     whole_then_halves = np.array([True] * 8 + [True, False] * 2)
     logs, heard = logs_of([0] * 8 + [-1] * 4), np.repeat([1.0, 0.0], [8, 4])
-    chances = np.exp(with_repeats(logs, whole_then_halves, heard))
+    chances = np.exp(repeated(logs, whole_then_halves, heard))
     np.testing.assert_allclose(chances[9::2], 1 / 12, rtol=1e-6, err_msg="no bar before had a second half")
     assert (chances[8::2].argmax(axis=1) == 0).all()
 
@@ -118,5 +130,18 @@ def test_live_harmony_foresees_the_loop_and_costs_little_more() -> None:
     logs, begins_bar = np.random.default_rng(1).uniform(-9, 0, (72, 84)), np.arange(72) % 2 == 0
     start = time.process_time()
     for _ in range(20):
-        with_repeats(logs, begins_bar, (np.arange(72) < 60).astype(float))
+        repeated(logs, begins_bar, (np.arange(72) < 60).astype(float))
     assert (time.process_time() - start) / 20 < 0.01, "0.6 ms on an idle core"
+
+
+def test_a_verse_that_is_sung_again_brings_its_chords_back_however_long_ago_it_was() -> None:
+    """The chords heard last fit the verse and the chorus; the notes sung fit the verse alone."""
+    rng = np.random.default_rng(5)
+    verse, chorus = [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 8, 9, 10, 11]
+    sung_verse, sung_chorus = rng.uniform(0.0, 1.0, (2, 8, 12)) ** 4
+    logs = logs_of([*verse, *chorus, *chorus, *chorus, *verse[:4], -1, -1, -1, -1])
+    sung = np.concatenate([sung_verse, *[sung_chorus] * 3, sung_verse[:4], np.zeros((4, 12))])
+    heard = (np.arange(40) < 36).astype(float)
+    everywhere = np.ones(40, np.bool_)
+    assert repeated(logs, everywhere, heard, sung)[36:].argmax(axis=1).tolist() == verse[4:]
+    assert repeated(logs, everywhere, heard, np.roll(sung, 8, axis=0))[36:].argmax(axis=1).tolist() == chorus[4:]

@@ -11,8 +11,8 @@ import pytest
 from bridge.cli import main
 from bridge.evaluation.report import Section, Table
 from bridge.evaluation.songs import SongFacts
-from bridge.evaluation.sound_sets import log_mel_statistics
 from engine.manifest import SamplingFacts
+from engine.sound_sets import log_mel_statistics
 from tests.evaluation_support import follower, write_song
 
 EVALUATION = "bridge.evaluation"

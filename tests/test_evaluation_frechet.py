@@ -28,8 +28,8 @@ from bridge.evaluation.frechet import (
     song_by_song,
     song_table,
 )
-from bridge.evaluation.sound_sets import Moments, frechet_distance, log_mel_statistics, summed
 from engine.geometry import SAMPLE_RATE_HZ
+from engine.sound_sets import Moments, frechet_distance, log_mel_statistics, summed
 from engine.spectra import Array
 
 

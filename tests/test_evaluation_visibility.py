@@ -122,7 +122,7 @@ def test_the_model_is_told_the_chords_that_could_be_read_when_each_chunk_was_mad
         told = told_chords(played(model, song_of(pitch), column))
         assert all(first.end_beat <= second.start_beat for first, second in pairwise(told))
         right[column] = chords_right(spans_of(LABELS), told)
-    assert right["to the chunk's end"] > 0.75
+    assert right["to the chunk's end"] > 0.7
     assert right[LATE] < 0.6
     assert np.isnan(right["not at all"])  # nothing is sung, so nothing is read
 
@@ -140,7 +140,7 @@ FIGURES = Figures(
     agreement_real=0.5,
     agreement_vocal=0.5,
 )
-TAKE = Take(FIGURES, 0.7, dict.fromkeys(STEMS, -20.0))
+TAKE = Take(FIGURES, 0.7, dict.fromkeys(STEMS, -20.0), mismatched=0.1)
 
 
 def rows_of(late: Take) -> Mapping[str, tuple[str, ...]]:
@@ -164,7 +164,9 @@ def test_what_loses_nothing_is_met_in_each_row() -> None:
         ({"other_on_chord": 0.6}, "harmony on the chord, share of the real one's", "25 %", "**short**"),
         ({"drum_ms": np.array([6.0])}, "drum onsets to the grid, median above the real", "20 %", "**short**"),
         ({"drum_ms": np.array([4.0])}, "drum onsets to the grid, median above the real", "-20 %", "met"),
-        ({"agreement_real": 0.25}, "agreement with the real accompaniment", "50 %", "**short**"),
+        ({"agreement_real": 0.25}, "agreement with the real accompaniment", "50 %", ""),
+        ({"agreement_real": 0.25}, "matched vocal beats mismatched", "0 %", "met"),
+        ({"agreement_real": 0.05}, "matched vocal beats mismatched", "100 %", "**short**"),
     ],
 )
 def test_more_than_15_percent_lost_is_short(change: dict[str, Any], name: str, lost: str, verdict: str) -> None:

@@ -15,7 +15,10 @@ from bridge.evaluation.codec import reconstruction
 from bridge.evaluation.provenance import provenance
 from bridge.evaluation.report import Section, Table, number, percent, verdict
 from bridge.evaluation.songs import SongFacts, read_excerpt
-from bridge.evaluation.sound_sets import (
+from bridge.evaluation.takes import band, mixed
+from engine.bundle import Bundle
+from engine.geometry import STEMS
+from engine.sound_sets import (
     Embed,
     Moments,
     frechet_distance,
@@ -23,9 +26,6 @@ from bridge.evaluation.sound_sets import (
     log_mel_statistics,
     summed,
 )
-from bridge.evaluation.takes import band, mixed
-from engine.bundle import Bundle
-from engine.geometry import STEMS
 from engine.spectra import Array
 from engine.wish import Wish
 

@@ -4,7 +4,7 @@ Steps and guidance are the bundle's own in every column, so that the columns dif
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from bridge.evaluation.provenance import provenance
 from bridge.evaluation.real import loudness_lufs
 from bridge.evaluation.report import Section, Table, mean, number, percent, verdict
 from bridge.evaluation.songs import VOCALS, Excerpt, SongFacts, read_excerpt
-from bridge.evaluation.takes import Stems, band
+from bridge.evaluation.takes import Stems, band, fitted
 from bridge.live.settings import BAR_FRAMES, LIVE_WINDOW_FRAMES
 from bridge.live.work import Shape
 from engine.bundle import Bundle
 from engine.geometry import LATENT_HOP_SAMPLES, LATENT_RATE_HZ, STEMS, frames_covering
 from engine.harmony import ChordSpan
 from engine.live_chunk import ChunkPlan, MadeChunk
+from engine.spectra import Array
 from engine.timeline import Timeline
 from engine.wish import Wish
 
@@ -47,7 +48,8 @@ NOTES = (
     "memory and harmony; the vocal is visible to the chunk's end, to its start, a bar or two before its start, or not "
     "at all. *Whole, at once*: a bounce, which sees all of the vocal, knows the song's length and makes all frames "
     "together. Steps, guidance and seeds are the same in every column. *Lost*: of the figure of *whole, at once*; of "
-    "drum onsets the growth of the median itself, not of what is above the real one's.",
+    "drum onsets the growth itself, not of what is above the real one's; judged are the figures that are wanted of the "
+    "accompaniment. *Matched vocal beats mismatched*: as in *Accompaniment*, the other song's vocal seen as much.",
     "A stem that is silent where the real one sounds counts as 0 on the chord, in agreement and in chords heard. "
     "*Chords foreseen*: the share of the beats for which the model was told the song's major or minor triad, as read "
     "off what was visible when the beat's chunk was made; what the chords heard cannot exceed for long.",
@@ -62,11 +64,14 @@ class Take:
         figures: as everywhere else in the evaluation.
         foreseen: share of the beats whose triad the model was told; NaN where nothing was read off the vocal.
         lufs: loudness of each stem, at least -70.
+        mismatched: agreement with the real accompaniment of what another song's vocal, seen as much, makes of this
+            song; NaN where that was not made.
     """
 
     figures: Figures
     foreseen: float
     lufs: Mapping[str, float]
+    mismatched: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,15 @@ class Row:
         name: what it is.
         value: from one column's takes.
         show: from a value and that of the real stems.
-        lost: from a value and the fully visible one to what is lost; None where that is not judged.
+        lost: from a value and the fully visible one to what is lost; None where that says nothing.
+        judged: whether no more than 15 % may be lost: a figure that is wanted of the accompaniment.
     """
 
     name: str
     value: Callable[[Sequence[Take]], float]
     show: Callable[[float, float], str]
     lost: Callable[[float, float], float] | None
+    judged: bool = True
 
 
 def section(
@@ -103,9 +110,12 @@ def section(
         chunk_frames: length of a chunk, a multiple of 4.
     """
     takes: dict[str, list[Take]] = {name: [] for name in (*COLUMNS, REAL)}
-    for seed, facts in enumerate(_chosen(songs)):
+    chosen, shape = _chosen(songs), Shape(chunk_frames, LIVE_WINDOW_FRAMES)
+    for seed, (facts, other) in enumerate(zip(chosen, [*chosen[1:], *chosen[:1]], strict=True)):
         excerpt = read_excerpt(facts, seconds)
-        for name, take in song_takes(bundle, excerpt, seed, Shape(chunk_frames, LIVE_WINDOW_FRAMES)).items():
+        vocal = excerpt.audio[VOCALS]
+        other_vocal = fitted(read_excerpt(other, seconds).audio[VOCALS], vocal.shape[1]) if other != facts else None
+        for name, take in song_takes(bundle, excerpt, other_vocal, seed, shape).items():
             takes[name].append(take)
         tell()
     command = "backline evaluate --parts visibility"
@@ -117,18 +127,21 @@ def total(songs: Sequence[SongFacts]) -> int:
     return len(_chosen(songs))
 
 
-def song_takes(bundle: Bundle, excerpt: Excerpt, seed: int, shape: Shape) -> dict[str, Take]:
-    """Return what each column, and the real accompaniment, is for one song."""
+def song_takes(bundle: Bundle, excerpt: Excerpt, other_vocal: Array | None, seed: int, shape: Shape) -> dict[str, Take]:
+    """Return what each column, and the real accompaniment, is for one song; `other_vocal` is another song's."""
     measured, song = Measured.of(excerpt), Song.of(bundle, excerpt.audio[VOCALS], excerpt.timeline)
     sampling = bundle.sampling
     wish = Wish(excerpt.facts.style, steps=sampling.steps, guidance_scale=sampling.guidance_scale, seed=seed)
     takes = {}
     for name, visible in COLUMNS.items():
-        if visible is None:
-            stems, told = band(bundle)(excerpt, wish), _read_at_once(bundle, song)
-        else:
-            stems, told = _live(bundle, song, wish, shape, visible)
+        stems, told = _played(bundle, excerpt, song, wish, shape, visible)
         takes[name] = _take(stems, chords_right(excerpt.facts.chords, told), measured)
+    if other_vocal is not None:
+        swapped = replace(excerpt, audio={**excerpt.audio, VOCALS: other_vocal})
+        other = Song.of(bundle, other_vocal, excerpt.timeline)
+        for name in (FULL, LATE):
+            stems, _ = _played(bundle, swapped, other, wish, shape, COLUMNS[name])
+            takes[name] = replace(takes[name], mismatched=measure(stems, measured).agreement_real)
     takes[REAL] = _take(excerpt.audio, float("nan"), measured)
     return takes
 
@@ -140,7 +153,8 @@ def table(takes: Mapping[str, Sequence[Take]]) -> Table:
         values = {name: row.value(column) for name, column in takes.items()}
         shown = [row.show(values[name], values[REAL]) for name in (*COLUMNS, REAL)]
         lost = row.lost(values[LATE], values[FULL]) if row.lost else float("nan")
-        rows.append((row.name, *shown, percent(lost), verdict(lost <= MOST_LOST) if lost == lost else ""))
+        judged = row.judged and lost == lost
+        rows.append((row.name, *shown, percent(lost), verdict(lost <= MOST_LOST) if judged else ""))
     title = f"{len(takes[REAL])} unseen songs, by how much of the vocal is visible"
     last = f"lost {LATE}, wanted at most {percent(MOST_LOST)}"
     return Table(title, ("figure", *COLUMNS, REAL, last, ""), tuple(rows))
@@ -162,6 +176,15 @@ def told_chords(made: Sequence[MadeChunk]) -> list[ChordSpan]:
 def _chosen(songs: Sequence[SongFacts]) -> list[SongFacts]:
     places = np.linspace(0, len(songs) - 1, min(len(songs), MOST_SONGS)).round().astype(int)
     return [songs[place] for place in places]
+
+
+def _played(
+    bundle: Bundle, excerpt: Excerpt, song: Song, wish: Wish, shape: Shape, visible: Visible | None
+) -> tuple[Stems, Sequence[ChordSpan]]:
+    """Return the stems made with so much visible of a vocal, and the chords that the model was told."""
+    if visible is None:
+        return band(bundle)(excerpt, wish), _read_at_once(bundle, song)
+    return _live(bundle, song, wish, shape, visible)
 
 
 def _live(bundle: Bundle, song: Song, wish: Wish, shape: Shape, visible: Visible) -> tuple[Stems, list[ChordSpan]]:
@@ -198,9 +221,17 @@ def _grown(value: float, reference: float) -> float:
     return _share(value, reference) - 1.0
 
 
-def _drum_median_ms(takes: Sequence[Take]) -> float:
-    pooled = np.concatenate([take.figures.drum_ms for take in takes])
-    return float(np.median(pooled)) if len(pooled) else float("nan")
+def _drum_ms(quantile: float) -> Callable[[Sequence[Take]], float]:
+    def pooled_quantile(takes: Sequence[Take]) -> float:
+        pooled = np.concatenate([take.figures.drum_ms for take in takes])
+        return float(np.quantile(pooled, quantile)) if len(pooled) else float("nan")
+
+    return pooled_quantile
+
+
+def _matched_wins(takes: Sequence[Take]) -> float:
+    pairs = [(take.figures.agreement_real, take.mismatched) for take in takes if np.isfinite(take.mismatched)]
+    return mean([float(own > other) for own, other in pairs])
 
 
 def _mean_of(name: str) -> Callable[[Sequence[Take]], float]:
@@ -221,14 +252,16 @@ def _percent_of_real(value: float, real: float) -> str:
 
 
 ROWS = (
-    Row("drum onsets to the grid, median above the real", _drum_median_ms, lambda v, r: number(v - r, 1, "ms"), _grown),
+    Row("drum onsets to the grid, median above the real", _drum_ms(0.5), lambda v, r: number(v - r, 1, "ms"), _grown),
+    Row("the same, 95th percentile", _drum_ms(0.95), lambda v, r: number(v - r, 1, "ms"), _grown),
     Row("drum strokes a beat", _mean_of("strokes_a_beat"), lambda v, _: number(v, 2), _lost),
     Row("tempo heard is the song's, octaves allowed", _mean_of("tempo_or_octave"), _percent, _lost),
     Row("key heard is the song's", _mean_of("key"), _percent, _lost),
     Row("harmony on the chord, share of the real one's", _mean_of("other_on_chord"), _percent_of_real, _lost),
     Row("bass on the chord, share of the real one's", _mean_of("bass_on_chord"), _percent_of_real, _lost),
-    Row("agreement with the real accompaniment", _mean_of("agreement_real"), lambda v, _: number(v, 2), _lost),
-    Row("chords heard are the song's", _mean_of("chords"), _percent, _lost),
+    Row("matched vocal beats mismatched", _matched_wins, _percent, _lost),
+    Row("agreement with the real accompaniment", _mean_of("agreement_real"), lambda v, _: number(v, 2), _lost, False),
+    Row("chords heard are the song's", _mean_of("chords"), _percent, _lost, False),
     Row("chords foreseen", lambda takes: mean([take.foreseen for take in takes]), _percent, None),
     *(Row(f"loudness of {stem}, LUFS", _lufs_of(stem), lambda v, _: number(v, 1), None) for stem in STEMS),
 )

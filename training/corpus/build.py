@@ -19,7 +19,7 @@ from engine.styles import STYLES
 from training.corpus.folder import is_finished, write_song
 from training.corpus.performance import Company, hire, perform
 from training.corpus.render import Orchestra, RenderError, find_soundfont
-from training.corpus.songs import Recipe, arrange, list_recipes
+from training.corpus.songs import LENGTH_SECONDS, Recipe, arrange, list_recipes
 
 VOICE_CACHE_FOLDER = ".voices"
 
@@ -31,12 +31,15 @@ class CorpusConfig:
     Attributes:
         songs: how many renderings.
         seed: all chance in arrangement and rendering comes from it.
+        least_seconds, most_seconds: how long a song is; songs of POP909 may be shorter than the least.
         recorded_share, formant_share, espeak_share: how often each kind of voice sings.
         soundfont: a General MIDI .sf2 file; empty for the usual places.
     """
 
     songs: int
     seed: int
+    least_seconds: float = LENGTH_SECONDS[0]
+    most_seconds: float = LENGTH_SECONDS[1]
     recorded_share: float = 0.7
     formant_share: float = 0.2
     espeak_share: float = 0.1
@@ -67,6 +70,9 @@ def read_config(path: Path) -> CorpusConfig:
         raise ValueError(f"{path}: {error}; expected at least `songs` and `seed`") from error
     if config.songs < 1 or min(config.shares().values()) < 0:
         raise ValueError(f"{path}: songs is {config.songs} and shares are {config.shares()}; expected >= 1 and >= 0")
+    if not 10 <= config.least_seconds <= config.most_seconds - 2:
+        lengths = f"least_seconds is {config.least_seconds:g} and most_seconds {config.most_seconds:g}"
+        raise ValueError(f"{path}: {lengths}; expected 10 or more, and 2 more for the most")
     return config
 
 
@@ -138,7 +144,7 @@ def build(
     """Render what `out_dir` does not hold yet, of one split and style or of all; return how many were rendered now."""
     console = Console(stderr=True)
     out_dir.mkdir(parents=True, exist_ok=True)
-    listed = list_recipes(data_dir, config.songs, config.seed)
+    listed = list_recipes(data_dir, config.songs, config.seed, (config.least_seconds, config.most_seconds))
     asked = [recipe for recipe in listed if split in (None, recipe.split) and style in (None, recipe.style)]
     recipes = mixed_order(asked, config.seed)[:first]
     waiting = [recipe for recipe in recipes if not is_finished(out_dir / recipe.id)]

@@ -47,12 +47,13 @@ def tempo_range_bpm(style: str, metre: Metre) -> tuple[float, float]:
     return _SIX_EIGHT_BPM[style] if metre.name == "6/8" else TEMPO_RANGES_BPM[style]
 
 
-def compose(seed: int, style: str) -> Score:
-    """Compose a song of 40 to 64 s.
+def compose(seed: int, style: str, length_seconds: tuple[float, float] = (40.0, 64.0)) -> Score:
+    """Compose a song.
 
     Args:
         seed: identity of the composition.
         style: one of `engine.styles.STYLES`; decides metre, tempo, harmony and the density of the melody.
+        length_seconds: how long it is at least and at most.
     """
     rng = np.random.default_rng([seed, 1])
     metre = pick_metre(rng, style)
@@ -60,7 +61,9 @@ def compose(seed: int, style: str) -> Score:
     bpm = round(float(rng.uniform(low, high)), 1 if rng.random() < 0.3 else 0)
     mode = "major" if rng.random() < 0.6 else "minor"
     tonic = int(rng.integers(12))
-    bars = max(8, round(float(rng.uniform(41, 63)) * bpm / 60 / metre.bar_beats))
+    least, most = length_seconds
+    seconds = float(rng.uniform(least + 1, most - 1))  # whole bars may be a little more or less
+    bars = max(8, round(seconds * bpm / 60 / metre.bar_beats))
     form = _plan_form(rng, bars)
     chords = _harmonise(rng, style, mode, tonic, metre, bpm, form)
     sections, phrase_ends = _spans(form, metre.bar_beats)

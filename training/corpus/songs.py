@@ -13,7 +13,7 @@ from training.corpus.pop909 import load_scores
 from training.corpus.score import Metre, Score, excerpt, fit_voice, split_of, stretch, to_triple, transpose
 
 _POP909_SHARE = 0.5
-_LEAST_SECONDS, _MOST_SECONDS = 40.0, 64.0
+LENGTH_SECONDS = (40.0, 64.0)
 _TEMPO_RATIO = (0.78, 1.42)
 _SHORTEST_SUNG_SECONDS = 0.1
 
@@ -29,6 +29,7 @@ class Recipe:
         split: `train`, `validation` or `test`, by composition.
         style: one of `engine.styles.STYLES`.
         seed: decides the arrangement.
+        length_seconds: how long it is at least and at most; what POP909 has no more of is shorter.
     """
 
     id: str
@@ -37,15 +38,19 @@ class Recipe:
     split: str
     style: str
     seed: int
+    length_seconds: tuple[float, float] = LENGTH_SECONDS
 
 
-def list_recipes(data_dir: Path | None, count: int, seed: int) -> list[Recipe]:
+def list_recipes(
+    data_dir: Path | None, count: int, seed: int, length_seconds: tuple[float, float] = LENGTH_SECONDS
+) -> list[Recipe]:
     """List `count` recipes, the styles balanced; a longer list starts with the shorter one.
 
     Args:
         data_dir: folder with `pop909_structure.tar.xz`; None, or a folder without it, gives composed songs only.
         count: number of recipes, at least 0.
         seed: makes another corpus of the same kind.
+        length_seconds: the least and the most that a song lasts.
 
     Raises:
         ValueError: `count` is negative.
@@ -59,7 +64,7 @@ def list_recipes(data_dir: Path | None, count: int, seed: int) -> list[Recipe]:
         rng = np.random.default_rng([seed, index])
         order = np.random.default_rng([seed, index // len(STYLES), 1]).permutation(len(STYLES))
         style = STYLES[int(order[index % len(STYLES)])]
-        recipes.append(_recipe(rng, index, seed, style, fitting[style]))
+        recipes.append(replace(_recipe(rng, index, seed, style, fitting[style]), length_seconds=length_seconds))
     return recipes
 
 
@@ -105,8 +110,8 @@ def score_of(recipe: Recipe, data_dir: Path | None, rng: np.random.Generator) ->
         ValueError: a POP909 recipe whose song is not in `data_dir`.
     """
     if recipe.source == "composer":
-        return compose(int(recipe.composition), recipe.style)
-    return _adapt(_pop909_score(recipe, data_dir), recipe.style, rng)
+        return compose(int(recipe.composition), recipe.style, recipe.length_seconds)
+    return _adapt(_pop909_score(recipe, data_dir), recipe.style, recipe.length_seconds, rng)
 
 
 def _pop909_score(recipe: Recipe, data_dir: Path | None) -> Score:
@@ -155,8 +160,8 @@ def _fastest_singable_bpm(score: Score, stretching: float, style: str) -> float:
     return 60 * short_beats / _SHORTEST_SUNG_SECONDS
 
 
-def _adapt(score: Score, style: str, rng: np.random.Generator) -> Score:
-    """Bring a POP909 score to the style's metre and tempo and cut an excerpt of 40 to 64 s that starts on a phrase."""
+def _adapt(score: Score, style: str, length_seconds: tuple[float, float], rng: np.random.Generator) -> Score:
+    """Bring a POP909 score to the style's metre and tempo and cut an excerpt that starts on a phrase."""
     versions = _versions(score, style)
     if not versions:
         raise ValueError(f"{score.composition} at {score.bpm} bpm does not fit style {style!r}; choose another style")
@@ -166,13 +171,14 @@ def _adapt(score: Score, style: str, rng: np.random.Generator) -> Score:
     bpm = round(float(rng.uniform(version.slowest_bpm, version.fastest_bpm)), 1 if rng.random() < 0.3 else 0)
     four = version.metre.name == "4/4"
     adapted = stretch(score, version.doubling) if four else to_triple(score, version.metre)
-    return _cut(replace(adapted, bpm=bpm), rng)
+    return _cut(replace(adapted, bpm=bpm), length_seconds, rng)
 
 
-def _cut(score: Score, rng: np.random.Generator) -> Score:
+def _cut(score: Score, length_seconds: tuple[float, float], rng: np.random.Generator) -> Score:
     bar = score.metre.bar_beats
-    most = _MOST_SECONDS * score.bpm / 60 // bar * bar
-    least = -(-_LEAST_SECONDS * score.bpm / 60 // bar) * bar
+    least_seconds, most_seconds = length_seconds
+    most = most_seconds * score.bpm / 60 // bar * bar
+    least = -(-least_seconds * score.bpm / 60 // bar) * bar
     length = min(score.length_beats, most, max(least, round(float(rng.uniform(least, most)) / bar) * bar))
     starts = [start for start, _, _ in score.sections if start + least <= score.length_beats] or [0.0]
     sung = [start for start in starts if _sung_share(score, start, start + length) > 0.45]
