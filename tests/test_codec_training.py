@@ -125,6 +125,25 @@ def test_the_decoder_learns_to_sound_like_its_clips(config: CodecTrainingConfig)
     assert np.isfinite([judged["adversarial"], judged["matching"]]).all()
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.15])
+def test_the_partials_head_learns_from_the_sound_where_it_is_asked_to(
+    config: CodecTrainingConfig, weight: float
+) -> None:
+    if not (config.run / FEATURES_CHECKPOINT).exists():
+        train_features(config)
+        train_partials(config)
+    training = SoundTraining(dataclasses.replace(config, partials_weight=weight))
+    before = {name: value.clone() for name, value in training.decoder.partials.state_dict().items()}
+    clips = PreparedSongs(config.prepared, "train").clips(np.random.default_rng(0), 4, 10, with_audio=True)
+    losses = training.train_step(clips, adversarial=False)
+    assert ("bank" in losses) == (weight > 0)
+    after = training.decoder.partials.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before) == (weight == 0)
+    training.load(training.state())
+    kept = training.decoder.partials.state_dict()
+    assert all(torch.equal(after[name], kept[name]) for name in before), "what was learned is still there"
+
+
 def test_losses_are_zero_for_equals_and_not_for_others() -> None:
     torch.manual_seed(0)
     sound = 0.1 * torch.randn(2, 2, 40_960)

@@ -35,6 +35,9 @@ class CodecTrainingConfig:
         run: folder of checkpoints and curves.
         adversarial_from: share of the sound stage after which the discriminators join; 1 for never.
         kl_weight: beta of 000, eq. 9.
+        partials_weight: how much the second stage's losses count in the third, in which the partials' head then learns
+            on from the sound, too; 0 keeps it as it is. Only for a codec that is settled: early on, losses of the
+            sound would rather have the bank silent than slightly off.
         latent_noise: standard deviation, in units of the latents' own, of the noise that the decoder learns to bear.
     """
 
@@ -46,6 +49,7 @@ class CodecTrainingConfig:
     mixed_precision: bool = True
     checkpoint_minutes: float = 3.0
     kl_weight: float = 2e-3
+    partials_weight: float = 0.0
     latent_noise: float = 0.1
     adversarial_from: float = 0.6
     ema_decay: float = 0.998

@@ -19,6 +19,7 @@ from engine.spectra import (
 from training.codec import bank
 
 STFT_WINDOWS = (4_096, 2_048, 1_024, 512, 256, 128)
+_MEL_WINDOWS = (1_024, 2_048)
 _LOG_FLOOR = 1e-4
 _CONSTANT_Q_FFT_BINS = 1_680  # the highest filter ends below 4.5 kHz
 
@@ -95,26 +96,28 @@ def left_right(audio: Tensor) -> Tensor:
 class SoundLosses(torch.nn.Module):
     """Losses of decoded sound that need filter banks: mel and pitch."""
 
-    mel: Tensor
+    short_mel: Tensor
+    long_mel: Tensor
     constant_q: Tensor
     fold: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mel", torch.from_numpy(mel_bank(80, 25.0, 20_000.0, 1_024)), persistent=False)
+        for name, window in (("short_mel", _MEL_WINDOWS[0]), ("long_mel", _MEL_WINDOWS[1])):
+            self.register_buffer(name, torch.from_numpy(mel_bank(80, 25.0, 20_000.0, window)), persistent=False)
         self.register_buffer(
             "constant_q", torch.from_numpy(constant_q_bank()[:, :_CONSTANT_Q_FFT_BINS]), persistent=False
         )
         self.register_buffer("fold", constant_q_fold(), persistent=False)
 
-    def log_mel(self, audio: Tensor) -> Tensor:
-        """Return log mel magnitudes (rows, bands, frames) in nepers of audio (rows, samples)."""
-        power = stft_magnitude(audio, 1_024, 256) ** 2
-        return 0.5 * torch.log(self.mel @ power + _LOG_FLOOR**2)
-
     def mel_loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Return the L1 distance of log mel spectra of signals (rows, samples)."""
-        return (self.log_mel(estimate) - self.log_mel(target)).abs().mean()
+        """Return the L1 distance of log mel spectra of signals (rows, samples) in nepers, mean over two windows."""
+        distances = [(_log_mel(estimate, mel) - _log_mel(target, mel)).abs().mean() for mel in self._mels]
+        return torch.stack(distances).mean()
+
+    @property
+    def _mels(self) -> tuple[Tensor, Tensor]:
+        return self.short_mel, self.long_mel
 
     def pitch_losses(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return how far mid's pitch is off in (batch, 2, samples): by constant-Q profiles, and by pitch classes.
@@ -138,6 +141,12 @@ class SoundLosses(torch.nn.Module):
         )
         power = (spectrum.real**2 + spectrum.imag**2) @ self.constant_q.T
         return (power + 1e-10) ** 0.25
+
+
+def _log_mel(audio: Tensor, mel: Tensor) -> Tensor:
+    """Return log mel magnitudes (rows, bands, frames) in nepers of audio (rows, samples), of the bank's own window."""
+    window = 2 * (mel.shape[1] - 1)
+    return 0.5 * torch.log(mel @ stft_magnitude(audio, window, window // 4) ** 2 + _LOG_FLOOR**2)
 
 
 def bank_targets(partials: Tensor, mid: Tensor) -> tuple[Tensor, Tensor]:

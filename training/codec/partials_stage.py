@@ -1,6 +1,7 @@
 """The second stage: the partials' head learns what the bank should play, from the settled latents, without sound."""
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.features import FEATURE_SLICES
+from engine.geometry import SPECTRA_PER_FRAME
 from engine.metrics import PITCH_CLASSES
 from training.codec import bank
 from training.codec.config import CodecTrainingConfig
@@ -68,21 +70,39 @@ def _step(
     head: PartialsHead, encoder: Encoder, optimiser: torch.optim.Optimizer, clips: Clips, config: CodecTrainingConfig
 ) -> dict[str, float]:
     latents = noisy_latents(encoder, clips, config.latent_noise)
-    amplitude, offset = bank_targets(clips.partials, clips.audio.mean(dim=1))
     with mixed_precision(latents.device, config.mixed_precision):
         raw_amplitude, raw_offset = head(nn.functional.pad(latents, (1, 1)))
-    compressed = bank.ramp(raw_amplitude.float())
-    losses = dict[str, Tensor]()
-    losses["bank"], losses["offset"] = bank_loss(compressed, torch.tanh(raw_offset.float()), amplitude, offset)
-    tonal = clips.part != DRUMS
-    losses["chroma"] = chroma_loss(compressed[tonal], clips.features[tonal, FEATURE_SLICES["harmonic"]])
-    spread = semitone_losses(compressed[tonal], amplitude[tonal])
-    losses |= dict(zip(("shares", "semitones", "loudness"), spread, strict=True))
+    losses = partials_losses(bank.ramp(raw_amplitude.float()), torch.tanh(raw_offset.float()), clips)
     optimiser.zero_grad()
-    torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum().backward()
+    weighted(losses).backward()
     nn.utils.clip_grad_norm_(head.parameters(), 1.0)
     optimiser.step()
     return {name: float(value.detach()) for name, value in losses.items()}
+
+
+def partials_losses(compressed: Tensor, offset: Tensor, clips: Clips) -> dict[str, Tensor]:
+    """Return how far the bank is from what it should play, by name.
+
+    Args:
+        compressed: (batch, hops, OSCILLATORS) compressed amplitudes from the clips' start on, in whole frames.
+        offset: the same of offsets in [-1, 1].
+        clips: with audio.
+    """
+    hops = compressed.shape[1]
+    targets = bank_targets(clips.partials, clips.audio.mean(dim=1))
+    amplitude, target_offset = (target[:, :hops] for target in targets)
+    losses = dict[str, Tensor]()
+    losses["bank"], losses["offset"] = bank_loss(compressed, offset, amplitude, target_offset)
+    tonal = clips.part != DRUMS
+    harmonic = clips.features[tonal, FEATURE_SLICES["harmonic"], : hops // SPECTRA_PER_FRAME]
+    losses["chroma"] = chroma_loss(compressed[tonal], harmonic)
+    spread = semitone_losses(compressed[tonal], amplitude[tonal])
+    return losses | dict(zip(("shares", "semitones", "loudness"), spread, strict=True))
+
+
+def weighted(losses: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of `partials_losses` as they count beside each other."""
+    return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from training.codec.losses import (
     stft_magnitude,
 )
 from training.codec.partials_stage import CHECKPOINT as PARTIALS_CHECKPOINT
-from training.codec.partials_stage import noisy_latents
+from training.codec.partials_stage import noisy_latents, partials_losses, weighted
 from training.codec.synthesis import inverse_stft
 from training.common.checkpoint import LAST, load_checkpoint, save_checkpoint
 from training.common.configs import config_to_table
@@ -39,7 +39,7 @@ EARLY_CHECKPOINT = "sound-tenth.pt"  # after a tenth of the stage: what the rest
 _EARLY_SHARE = 0.1
 _WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
 _WEIGHTS = {
-    "stft": 1.0, "mel": 1.0, "pitch": 60.0, "chroma": 6.0, "adversarial": 0.1, "matching": 1.0,
+    "stft": 1.0, "mel": 1.4, "pitch": 120.0, "chroma": 12.0, "adversarial": 0.1, "matching": 1.0,
 }  # fmt: skip
 
 
@@ -54,8 +54,8 @@ class SoundTraining:
         self.decoder = Decoder(config.decoder).to(self.device)
         self._head = load_checkpoint(config.run / PARTIALS_CHECKPOINT)["head"]
         self.decoder.partials.load_state_dict(self._head)
-        # Losses of the sound would rather have the bank silent than slightly off: it learned from its own targets.
-        self.decoder.partials.requires_grad_(False)
+        self.partials_learned = config.partials_weight > 0.0
+        self.decoder.partials.requires_grad_(self.partials_learned)
         self.average = ExponentialMovingAverage(self.decoder, config.ema_decay)
         self.discriminators = Discriminators().to(self.device)
         self.losses = SoundLosses().to(self.device)
@@ -70,6 +70,7 @@ class SoundTraining:
         parts = ("encoder", "decoder", "average", "discriminators", "optimiser", "judge_optimiser")
         return {
             "kind": "codec-sound", "step": self.step, "elapsed": self.elapsed, "config": config_to_table(self.config),
+            "partials_learned": self.partials_learned,
             **{name: getattr(self, name).state_dict() for name in parts},
         }  # fmt: skip
 
@@ -78,12 +79,14 @@ class SoundTraining:
         for name in ("encoder", "decoder", "average", "discriminators", "optimiser", "judge_optimiser"):
             if name in saved:
                 getattr(self, name).load_state_dict(saved[name])
-        for decoder in (self.decoder, self.average.network):
-            decoder.partials.load_state_dict(self._head)  # the second stage may have gone on, too
+        self.partials_learned |= bool(saved.get("partials_learned"))
+        if not saved.get("partials_learned"):
+            for decoder in (self.decoder, self.average.network):
+                decoder.partials.load_state_dict(self._head)  # the second stage may have gone on, too
         self.step, self.elapsed = int(saved["step"]), float(saved["elapsed"])  # type: ignore[call-overload, arg-type]
 
-    def decode(self, decoder: Decoder, latents: Tensor) -> Tensor:
-        """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - 1) x 2048)."""
+    def decode(self, decoder: Decoder, latents: Tensor) -> tuple[Tensor, SpectrumParts]:
+        """Decode clips without a past: (batch, 64, frames) to (batch, 2, (frames - 1) x 2048), and what makes it."""
         initial = decoder.initial_state(len(latents))
         held, slow, fast, phase = (state.to(self.device) for state in initial)
         with mixed_precision(self.device, self.config.mixed_precision):
@@ -92,12 +95,12 @@ class SoundTraining:
         parts = SpectrumParts(*(getattr(raw, field.name)[:, skipped:].float() for field in fields(raw)))
         noise = torch.randn(2, 2, parts.offset.shape[1], SPECTRUM_BINS, device=self.device) * 0.5**0.5
         spectrum, _ = decoder.spectrum(parts, noise, torch.rand_like(phase))
-        return inverse_stft(spectrum)
+        return inverse_stft(spectrum), parts
 
     def train_step(self, clips: Clips, adversarial: bool) -> dict[str, float]:
         """Take one step; returns the losses by name."""
         latents = noisy_latents(self.encoder, clips, self.config.latent_noise)
-        sound = self.decode(self.decoder, latents)
+        sound, parts = self.decode(self.decoder, latents)
         frames = sound.shape[2] // LATENT_HOP_SAMPLES
         span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, (frames - 1) * LATENT_HOP_SAMPLES)
         estimate, target = sound[:, :, span], clips.audio[:, :, span]
@@ -105,6 +108,9 @@ class SoundTraining:
         if adversarial:
             losses |= self._adversarial_losses(estimate, target)
         total = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+        if self.config.partials_weight > 0.0:
+            own = partials_losses(parts.compressed_amplitude, parts.offset, clips)
+            total, losses = total + self.config.partials_weight * weighted(own), losses | own
         self.optimiser.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
@@ -180,7 +186,7 @@ def held_out_figures(training: SoundTraining, songs: PreparedSongs, writer: Summ
     clips = songs.clips(np.random.default_rng(11), 32, 2 * training.config.sound.clip_frames, with_audio=True).to(
         training.device
     )
-    sound = training.decode(training.average.network, noisy_latents(training.encoder, clips, 0.0))
+    sound, _ = training.decode(training.average.network, noisy_latents(training.encoder, clips, 0.0))
     span = slice(_WARM_UP_FRAMES * LATENT_HOP_SAMPLES, sound.shape[2] - LATENT_HOP_SAMPLES)
     estimate, target = sound[:, :, span], clips.audio[:, :, span]
     figures: dict[str, float] = {}
