@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bridge.bounce import factory_bundle
+from engine.bundle import Bundle
+from engine.harmonic_units import Units
+from engine.harmoniser import ReadUnits
 from engine.harmony import Chord, ChordSpan
 from engine.harmony_tables import ChordState, Floats
-from engine.live_harmony import LiveHarmony
+from engine.live_harmony import MOST_BARS, BarsRead, LiveHarmony
 from engine.repetition import Read, with_repeats
 from engine.song_memory import SongMemory
 from engine.timeline import Timeline
@@ -145,3 +149,68 @@ def test_a_verse_that_is_sung_again_brings_its_chords_back_however_long_ago_it_w
     everywhere = np.ones(40, np.bool_)
     assert repeated(logs, everywhere, heard, sung)[36:].argmax(axis=1).tolist() == verse[4:]
     assert repeated(logs, everywhere, heard, np.roll(sung, 8, axis=0))[36:].argmax(axis=1).tolist() == chorus[4:]
+
+
+def read_bars(bars: Sequence[int], first_bar: int) -> ReadUnits:
+    """Return bars of two units, each bar's number sung and played in both."""
+    borders = 4.0 * first_bar + 2.0 * np.arange(2 * len(bars) + 1)
+    units = Units(borders, np.arange(2 * len(bars)) % 2 == 0)
+    sounding = [ChordState(bar % 12, "maj").chord_in(0) for bar in bars for _ in range(2)]
+    sung = np.repeat(np.eye(12)[np.array(bars) % 12], 2, axis=0)
+    return ReadUnits(units, tuple(sounding), sung, np.ones(2 * len(bars)))
+
+
+def test_bars_are_kept_as_they_were_read_last_and_given_back_without_a_gap() -> None:
+    kept = BarsRead()
+    assert kept.before(0.0) is None
+    kept.keep(read_bars([0, 1, 2, 3, 4], 0))  # whether the last bar is whole nobody knows
+    kept.keep(read_bars([9, 7, 5], 2))
+    before = kept.before(16.0)
+    assert before is not None
+    assert [chord.root for chord in before.chords] == [0, 0, 1, 1, 9, 9, 7, 7]
+    assert before.units.borders.tolist() == list(np.arange(0.0, 17.0, 2.0))
+    assert before.units.begins_bar.tolist() == [True, False] * 4
+    assert before.sung.argmax(axis=1).tolist() == [0, 0, 1, 1, 9, 9, 7, 7]
+    assert kept.before(18.0) is None
+    kept.keep(read_bars([1, 2, 3], 30))
+    after_a_gap = kept.before(4.0 * 32)
+    assert after_a_gap is not None
+    assert len(after_a_gap.chords) == 4
+
+
+def test_no_more_bars_are_kept_than_memory_is_meant_to_hold() -> None:
+    kept = BarsRead()
+    for first in range(0, 3_000, 30):
+        kept.keep(read_bars([0] * 31, first))
+    before = kept.before(4.0 * 3_000)
+    assert before is not None
+    assert len(before.chords) == 2 * MOST_BARS
+    assert kept.before(4.0 * 1_000) is None, "the oldest are given up"
+
+
+def test_bars_sung_more_than_a_minute_ago_come_back_live() -> None:
+    """A verse, a minute and a half of something else, the verse again: what follows is known from the first time."""
+    between = [ChordState(5 + 2 * (bar % 2), "maj").chord_in(0) for bar in range(44)]
+    verse = chords(16)
+    pitch = melody([*verse, *between, *verse], TIMELINE, BAR_BEATS)
+    bar_frames, again = pitch.shape[1] / 76, 60  # `melody` sings three notes in turn: alike every three bars
+    harmoniser = Bundle.load(factory_bundle(), threads=1).harmony
+
+    def heard_from(first_bar: int) -> LiveHarmony:
+        """Return what has listened since `first_bar`, four bars at a time, into the second verse."""
+        memory = SongMemory(8)
+        live = LiveHarmony(harmoniser, memory)
+        for bar in range(first_bar, again + 5, 4):
+            start, end = int(bar * bar_frames), int((bar + 4) * bar_frames)
+            empty = np.zeros((64, end - start), np.float32)
+            memory.write_vocal(start, empty, pitch[:, start:end], empty[:2])
+            live.harmonised(Wish(), TIMELINE, end)
+        return live
+
+    def roots(live: LiveHarmony, first_bar: int, at_bar: int) -> list[int]:
+        spans = live.harmonised(Wish(), TIMELINE, int(at_bar * bar_frames)).chords
+        return [chord_at(spans, bar * BAR_BEATS + 1).root for bar in range(first_bar, first_bar + 3)]
+
+    read_then = roots(heard_from(0), 10, 16)
+    assert roots(heard_from(0), again + 10, again + 8) == read_then
+    assert roots(heard_from(16), again + 10, again + 8) != read_then
