@@ -153,7 +153,7 @@ def test_a_verse_that_is_sung_again_brings_its_chords_back_however_long_ago_it_w
 
 def read_bars(bars: Sequence[int], first_bar: int) -> ReadUnits:
     """Return bars of two units, each bar's number sung and played in both."""
-    borders = 4.0 * first_bar + 2.0 * np.arange(2 * len(bars) + 1)
+    borders = np.asarray(4.0 * first_bar + 2.0 * np.arange(2 * len(bars) + 1), np.float64)
     units = Units(borders, np.arange(2 * len(bars)) % 2 == 0)
     sounding = [ChordState(bar % 12, "maj").chord_in(0) for bar in bars for _ in range(2)]
     sung = np.repeat(np.eye(12)[np.array(bars) % 12], 2, axis=0)
