@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.harmony import PITCH_CLASSES, Chord
 from engine.harmony_tables import NOTE_NAMES
 
@@ -30,3 +33,10 @@ def chord_of(number: int, signature: int) -> Chord:
     """Return the chord of class `number` where channel 0 is `signature`, in root position."""
     quality, degree = divmod(number, PITCH_CLASSES)
     return Chord.parse(f"{NOTE_NAMES[(signature + degree) % PITCH_CLASSES]}:{QUALITIES[quality]}")
+
+
+@cache
+def shared_notes() -> NDArray[np.float64]:
+    """Return (CHORD_CLASSES, CHORD_CLASSES): the share of the second chord's notes that belong to the first."""
+    notes = [{*chord_of(number, 0).pitch_classes} for number in range(CHORD_CLASSES)]
+    return np.array([[len(first & second) / len(second) for second in notes] for first in notes])

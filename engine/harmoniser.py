@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chord_classes import chord_class
+from engine.chord_classes import chord_class, shared_notes
 from engine.chord_reader import SUNG_CHANNELS, ChordReader, seen_from, steady_chords, unit_channels
 from engine.conditions import PITCH_CHANNELS
 from engine.geometry import LATENT_RATE_HZ
@@ -35,6 +35,11 @@ the surer a key is heard that the vocal is not in); and how much, which chord fo
 """
 READ_SURENESS = 0.8
 """How likely a chord is that was read earlier."""
+LIKELIHOOD_WEIGHT, SHARED_NOTES_WEIGHT = 0.5, 4.0
+"""How much it counts where nothing was heard that a chord is likely, and that its notes are; by validation songs."""
+
+
+_LEAST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class Harmoniser:
         weight = GIVEN_KEY_WEIGHT if key else READ_KEY_WEIGHT
         notes = channels[:, :SUNG_CHANNELS].astype(np.float64)
         song = Read(in_key + weight * self.reader.habits.degrees[int(home.minor)], notes, units.begins_bar, share)
-        in_key = with_repeats(_after(before, song, home.signature))[-len(share) :]
+        in_key = _safe(with_repeats(_after(before, song, home.signature))[-len(share) :], share)
         chords = steady_chords(in_key, units, home.signature, MOVES_WEIGHT * self.reader.habits.moves[int(home.minor)])
         return Harmony(home, confidence, _spans(chords, units), ReadUnits(units, chords, notes, share))
 
@@ -153,6 +158,18 @@ def sung_beats(
     sung = np.zeros((len(units.begins_bar), PITCH_CLASSES))
     np.add.at(sung, units.of_beats(beats), (pitch[:PITCH_CLASSES] * weights).T)
     return sung
+
+
+def _safe(logs: Floats, heard: Floats) -> Floats:
+    """Return `logs` (units, chords) with the chords preferred whose notes clash least, whatever comes, if unheard."""
+    unheard = heard < 1.0
+    if not unheard.any():
+        return logs
+    chances = np.exp(logs[unheard] - np.logaddexp.reduce(logs[unheard], axis=1, keepdims=True))
+    shared = np.log(chances @ shared_notes())
+    safe = logs.copy()
+    safe[unheard] = LIKELIHOOD_WEIGHT * np.log(chances + _LEAST) + SHARED_NOTES_WEIGHT * shared
+    return safe
 
 
 def _after(before: ReadUnits | None, song: Read, signature: int) -> Read:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from engine.chord_classes import CHORD_CLASSES, QUALITIES, chord_class, chord_of, nearest_quality
+from engine.chord_classes import CHORD_CLASSES, QUALITIES, chord_class, chord_of, nearest_quality, shared_notes
 from engine.chord_habits import ChordHabits
 from engine.chord_reader import (
     PLACE_CHANNELS,
@@ -213,3 +213,29 @@ def test_a_unit_alone_is_read() -> None:
     found = ChordReader(FirstNoteGraph(), rule_tables()).read(np.zeros((1, 1, UNIT_CHANNELS), np.float32))
     assert found.chords.shape == (1, 1, 2, CHORD_CLASSES)
     assert found.keys.tolist() == [[0.0, -1.0]]
+
+
+class UndecidedGraph:
+    """Thinks of C, a little less of A minor and F, everywhere."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        units = inputs["units"]
+        chances = np.full((*units.shape[:2], 2, CHORD_CLASSES), 1e-4, np.float32)
+        for label, chance in (("C", 0.36), ("Am", 0.32), ("F", 0.32)):
+            chances[..., chord_class(Chord.parse(label), 0)] = chance
+        return {"chords": np.log(chances), "keys": np.zeros((len(units), 2), np.float32)}
+
+
+def test_where_nothing_was_heard_the_chord_is_played_that_clashes_least() -> None:
+    assert shared_notes().diagonal().tolist() == [1.0] * CHORD_CLASSES
+    c_major, a_minor = (chord_class(Chord.parse(label), 0) for label in ("C", "Am"))
+    assert shared_notes()[c_major, a_minor] == pytest.approx(2 / 3)
+    tables = rule_tables()
+    quiet = ChordHabits(np.zeros((2, CHORD_CLASSES)), np.zeros((2, CHORD_CLASSES, CHORD_CLASSES)))
+    reader = ChordReader(UndecidedGraph(), tables)
+    reader.habits = quiet
+    pitch = melody(SONG[:4], TIMELINE, 4.0)
+    heard = np.arange(pitch.shape[1]) < pitch.shape[1] // 2
+    harmony = Harmoniser(tables, reader).harmonise(pitch * heard, TIMELINE, key=Key.parse("C"), heard=heard)
+    assert harmony is not None
+    assert [span.chord.root for span in harmony.chords] == [0, 9], "A minor has two notes of each of the others"
