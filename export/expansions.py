@@ -1,9 +1,9 @@
 """How much of a wash a bundle leaves between strokes: `python -m export.expansions --bundle B --songs DIR [--write]`.
 
 Through each downward expander (`engine.expander`) of a grid, what is generated to a song's vocal is compared with the
-song's own stem at the same loudness: the Fréchet distance of their log-mel statistics, mean over songs. `--write` puts
-the best ones into the bundle's manifest as `stem_expansions`; measure `export.levels` afterwards. Measure on train
-songs; a few minutes.
+song's own stem at the same loudness: the Fréchet distance of their log-mel statistics, its geometric mean over songs,
+so that one song with an unusual kit does not decide. `--write` puts the best ones into the bundle's manifest as
+`stem_expansions`; measure `export.levels` afterwards. Measure on train songs; ten minutes.
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ BELOW_DB = (-60.0, -55.0, -50.0, -45.0, -40.0)
 RATIOS = (1.5, 2.0, 2.5, 3.0)
 NONE = Expansion(0.0, 1.0)
 CHOICES = (NONE, *(Expansion(below_db, ratio) for ratio in RATIOS for below_db in BELOW_DB))
+LEAST_DISTANCE = 1e-3
 LEAST_GAIN = 0.05
 """An expander that brings sounds nearer by no more than this share of the distance is not worth having."""
 
@@ -56,10 +57,15 @@ def measured(bundle: Bundle, folders: Sequence[Path], seconds: float) -> dict[st
                 distance = frechet_distance(Moments.of(log_mel_statistics(as_loud)), real[stem])
                 found[stem][choice].append(distance)
     return {
-        stem: {choice: float(np.mean(distances)) for choice, distances in of_stem.items()}
+        stem: {choice: _typical(distances) for choice, distances in of_stem.items()}
         for stem, of_stem in found.items()
         if of_stem[NONE]
     }
+
+
+def _typical(distances: Sequence[float]) -> float:
+    """Return the geometric mean; what is nearer than `LEAST_DISTANCE` is as good as there."""
+    return float(np.exp(np.log(np.maximum(distances, LEAST_DISTANCE)).mean()))
 
 
 def _finite(gain_db: float) -> float:
@@ -81,7 +87,7 @@ def write_expansions(bundle: Path, expansions: Mapping[str, Expansion]) -> None:
 
 def main() -> int:
     """Measure, print and, if asked, write; return the exit code."""
-    options = measuring_parser("expansions", __doc__, "train", 12, 20.0).parse_args()
+    options = measuring_parser("expansions", __doc__, "train", 24, 20.0).parse_args()
     try:
         folders = song_folders(options.songs, options.split, options.count)
         distances = measured(Bundle.load(options.bundle), folders, options.seconds)
