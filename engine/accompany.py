@@ -97,7 +97,7 @@ def accompany(
     with timings.stage("encode"):
         heard = _hear(bundle, span.audio(vocal))
         wish = _harmonised(bundle.harmony, vocal, heard, span, timeline, wish)
-        latents, mask = _kept_latents(bundle, kept, new_stems, span)
+        latents, mask = _kept_latents(bundle, kept, new_stems, wish.style, span)
         tell("encode", 1.0)
     with timings.stage("denoise"):
         for done, chunk in enumerate(chunks, start=1):
@@ -110,7 +110,7 @@ def accompany(
     with timings.stage("decode"):
         count = span.samples_in(samples)
         made = latents[:, : frames_covering(count)]
-        decoded = finished(bundle, made, count, new_stems, lambda share: tell("decode", share))
+        decoded = finished(bundle, made, count, wish.style, new_stems, lambda share: tell("decode", share))
     fresh = dict(zip(new_stems, decoded, strict=True))
     return {stem: _joined(stem, fresh, kept, span) for stem in STEMS if stem in fresh or stem in kept.stems}
 
@@ -146,7 +146,9 @@ def _harmonised(
     return replace(wish, key=harmony.key, chords=harmony.chords) if harmony else wish
 
 
-def _kept_latents(bundle: Model, kept: Kept, new_stems: tuple[str, ...], span: Span) -> tuple[Array, NDArray[np.bool_]]:
+def _kept_latents(
+    bundle: Model, kept: Kept, new_stems: tuple[str, ...], style: str | None, span: Span
+) -> tuple[Array, NDArray[np.bool_]]:
     """Return the kept stems' normalised latents (192, frames) and the mask (stems, frames) of where they stay.
 
     A stem that is made anew in part is an earlier take's: it loses the gain and width that were added to it, so that
@@ -157,7 +159,7 @@ def _kept_latents(bundle: Model, kept: Kept, new_stems: tuple[str, ...], span: S
     for stem, audio in kept.stems.items():
         row = STEMS.index(stem)
         known = span.audio(audio)
-        made = as_made(known, bundle.sampling, stem) if stem in new_stems else known
+        made = as_made(known, bundle.sampling, stem, style) if stem in new_stems else known
         latents[row] = normalised(bundle, codec.encode(bundle, made).latents)
         mask[row] = True
         if stem in new_stems:

@@ -85,17 +85,17 @@ class Band:
         """
         wish = self._harmony.harmonised(score.wish, score.timeline, plan.first_frame)
         chunk = make_chunk(self._model, self._memory, plan, replace(score, wish=wish), progress)
-        state, entry = self._enter(plan.first_frame)
+        state, entry = self._enter(plan.first_frame, score.wish.style)
         return chunk, self._pieces(chunk, state), entry
 
-    def _enter(self, first_frame: int) -> tuple[DecoderState, Entry]:
+    def _enter(self, first_frame: int, style: str | None) -> tuple[DecoderState, Entry]:
         """Return the decoder's state at a chunk's first frame."""
         state = self._states.at(first_frame)
         if state is not None:
             return state, Entry(True, np.zeros((0, 0), np.float32))
         settling = self._memory.read(first_frame - min(SETTLING_FRAMES, first_frame), min(SETTLING_FRAMES, first_frame))
         self._states.clear()
-        state = settled_state(self._model, settling.latents, first_frame)
+        state = settled_state(self._model, settling.latents, first_frame, style)
         return state, Entry(False, settling.latents)
 
     def _pieces(self, chunk: MadeChunk, state: DecoderState) -> Iterator[Piece]:
@@ -103,7 +103,7 @@ class Band:
         first, end = chunk.plan.first_frame, chunk.plan.end_frame
         self._states.keep(first, state)
         for at in range(0, chunk.plan.frames, PIECE_FRAMES):
-            piece = decode_piece(self._model, chunk.latents[:, at : at + PIECE_FRAMES], state)
+            piece = decode_piece(self._model, chunk.latents[:, at : at + PIECE_FRAMES], state, chunk.score.wish.style)
             state = piece.state
             if piece.end_frame <= end:
                 self._states.keep(piece.end_frame, state)

@@ -53,16 +53,28 @@ def check_expansions(expansions: Mapping[str, Sequence[float]]) -> None:
 
 
 class Expander:
-    """Expands some rows of spectra."""
+    """Expands some rows of spectra, and raises some after that.
 
-    def __init__(self, expansions: Mapping[str, Sequence[float]], stems: Sequence[str] = STEMS) -> None:
-        """Prepare for spectra whose rows are `stems`; one without an expansion stays as it is, to the bit."""
+    A gain that changes from one hop to the next is faded by the inverse transform's overlapping windows.
+    """
+
+    def __init__(
+        self,
+        expansions: Mapping[str, Sequence[float]],
+        stems: Sequence[str] = STEMS,
+        gains_db: Mapping[str, float] | None = None,
+    ) -> None:
+        """Prepare for spectra whose rows are `stems`; one with neither of the two stays as it is, to the bit."""
         self._rows = [(row, Expansion(*expansions[stem])) for row, stem in enumerate(stems) if stem in expansions]
+        gains = [(row, (gains_db or {}).get(stem, 0.0)) for row, stem in enumerate(stems)]
+        self._factors = [(row, np.float32(10.0 ** (gain_db / 20.0))) for row, gain_db in gains if gain_db != 0.0]
 
     def expand(self, spectrum: Array) -> None:
         """Expand `spectrum` (stems, 2 left/right, hops, SPECTRUM_BINS, 2 re/im) in place; 1 is a full-scale sine."""
         for row, expansion in self._rows:
             spectrum[row] *= _factors(spectrum[row], expansion)[:, :, None]
+        for row, factor in self._factors:
+            spectrum[row] *= factor
 
 
 def band_levels_db(power: Array) -> Array:

@@ -1,8 +1,8 @@
 """How all that a model makes is finished, so that it sounds as songs do: expander, width, gain, by stem.
 
 What few steps of a sampler make of many songs lies near their mean: a wash between strokes, less width, another
-level. What all songs lack alike is measured once (`export.expansions`, `export.levels`) and made good here. Real sound
-that goes through the codec is not finished.
+level, in some styles more so. What all songs, or all of a style, lack alike is measured once (`export.expansions`,
+`export.levels`) and made good here. Real sound that goes through the codec is not finished.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def finished(
     model: Model,
     latents: Array,
     samples: int,
+    style: str | None,
     stems: Sequence[str] = STEMS,
     progress: Callable[[float], None] | None = None,
 ) -> Array:
@@ -37,6 +38,7 @@ def finished(
         model: the bundle.
         latents: (192, frames), normalised, of all stems.
         samples: how many to return, at most frames x 2048.
+        style: that they were made in.
         stems: the wanted ones.
         progress: called with the share done, in [0, 1].
 
@@ -45,14 +47,16 @@ def finished(
     """
     facts = model.sampling
     wanted = raw(model, latents)[[STEMS.index(stem) for stem in stems]]
-    sound = codec.decode(model, wanted, samples, progress, Expander(facts.stem_expansions, stems))
+    sound = codec.decode(model, wanted, samples, progress, _expander(facts, style, stems))
     return made_up(sound, facts, stems)
 
 
-def finished_step(model: Model, latents: Array, state: codec.DecoderState) -> tuple[Array, codec.DecoderState]:
+def finished_step(
+    model: Model, latents: Array, state: codec.DecoderState, style: str | None
+) -> tuple[Array, codec.DecoderState]:
     """Decode the next frames of all stems of a stream, as they are played; see `engine.codec.decode_step`."""
     facts = model.sampling
-    sound, after = codec.decode_step(model, raw(model, latents), state, Expander(facts.stem_expansions))
+    sound, after = codec.decode_step(model, raw(model, latents), state, _expander(facts, style))
     return made_up(sound, facts), after
 
 
@@ -75,10 +79,15 @@ def made_up(audio: Array, facts: SamplingFacts, stems: Sequence[str] = STEMS) ->
     return raised
 
 
-def as_made(audio: Array, facts: SamplingFacts, stem: str) -> Array:
-    """Return finished `audio` (2, samples) of a stem without its gain and width, as the model knows it."""
-    gain_db, width_db = facts.stem_gains_db.get(stem, 0.0), facts.stem_widths_db.get(stem, 0.0)
-    return _widened(apply_gain(audio, -gain_db), -width_db)
+def as_made(audio: Array, facts: SamplingFacts, stem: str, style: str | None) -> Array:
+    """Return finished `audio` (2, samples) of a stem without its gains and width, as the model knows it."""
+    gain_db = facts.stem_gains_db.get(stem, 0.0) + facts.of_style(style).get(stem, 0.0)
+    return _widened(apply_gain(audio, -gain_db), -facts.stem_widths_db.get(stem, 0.0))
+
+
+def _expander(facts: SamplingFacts, style: str | None, stems: Sequence[str] = STEMS) -> Expander:
+    """Return what spectra of `stems` go through; gains by style come there, where a change of style is faded."""
+    return Expander(facts.stem_expansions, stems, facts.of_style(style))
 
 
 def _widened(audio: Array, width_db: float) -> Array:

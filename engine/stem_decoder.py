@@ -49,18 +49,18 @@ def silent_state(model: Model, frame: int) -> DecoderState:
     return DecoderState.after_silence(model, len(STEMS), frame)
 
 
-def settled_state(model: Model, latents: Array, frame: int) -> DecoderState:
+def settled_state(model: Model, latents: Array, frame: int, style: str | None) -> DecoderState:
     """Return the state before `frame` after decoding `latents` (192, frames), which end there, out of silence."""
     state = silent_state(model, frame - latents.shape[1])
     for first in range(0, latents.shape[1], PIECE_FRAMES):
-        state = decode_piece(model, latents[:, first : first + PIECE_FRAMES], state).state
+        state = decode_piece(model, latents[:, first : first + PIECE_FRAMES], state, style).state
     return state
 
 
-def decode_piece(model: Model, latents: Array, state: DecoderState) -> Piece:
-    """Decode the next piece, (192, 4) normalised latents, at the level at which it is played."""
+def decode_piece(model: Model, latents: Array, state: DecoderState, style: str | None) -> Piece:
+    """Decode the next piece, (192, 4) normalised latents, at the level at which it is played in `style`."""
     start_sample = max(state.frame * LATENT_HOP_SAMPLES - LATE_SAMPLES, 0)
-    audio, after = finished_step(model, latents, state)
+    audio, after = finished_step(model, latents, state, style)
     return Piece(start_sample, audio, after, after.frame)
 
 

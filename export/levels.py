@@ -2,8 +2,8 @@
 
 For each stem: the level of the real accompaniments, of the same ones through the codec alone, and of those generated
 to the same vocals, as rms of the parts that sound, and how loud the sides are against the middle; the mean difference
-over songs is what the stem lacks. `--write` puts that into the bundle's manifest as `stem_gains_db` and
-`stem_widths_db`. Measure on validation songs: test songs stay unseen.
+over songs is what the stem lacks, in all styles and beyond that in each. `--write` puts that into the bundle's manifest
+as `stem_gains_db`, `style_gains_db` and `stem_widths_db`. Measure on train songs, eight of each style or more.
 """
 
 import argparse
@@ -32,6 +32,8 @@ BLOCK_SAMPLES = SAMPLE_RATE_HZ * 2 // 5
 SILENT_DB = -60.0
 LARGEST_GAIN_DB = 9.0
 LEAST_SONGS = 3
+DOUBTED_SONGS = 1.0
+"""So many songs of a style that lack nothing are counted beside those that were measured."""
 MONO_DB = -30.0
 
 
@@ -42,7 +44,7 @@ class Levels:
     Attributes:
         real: the song's own.
         coded: the same through encoder and decoder.
-        generated: made by the bundle, less the gain that the manifest has already.
+        generated: made by the bundle, less the gains that the manifest has already.
         lacking_width: how much softer against the middle its sides are than the real ones, less the width that the
             manifest has already; NaN for a stem that is mono.
     """
@@ -73,7 +75,7 @@ def song_levels(bundle: Bundle, folder: Path, seconds: float, seed: int) -> dict
     """
     audio, timeline, wish = song_task(bundle, folder, seconds, seed)
     made = accompany(bundle, audio[VOCALS], timeline, wish)
-    return {stem: _levels(bundle, stem, audio[stem], made[stem]) for stem in STEMS}
+    return {stem: _levels(bundle, stem, wish.style, audio[stem], made[stem]) for stem in STEMS}
 
 
 def song_task(bundle: Bundle, folder: Path, seconds: float, seed: int) -> tuple[dict[str, Array], Timeline, Wish]:
@@ -87,6 +89,22 @@ def song_task(bundle: Bundle, folder: Path, seconds: float, seed: int) -> tuple[
     sampling = bundle.sampling
     wish = Wish(facts["style"], steps=sampling.steps, guidance_scale=sampling.guidance_scale, seed=seed)
     return audio, Timeline(facts["tempo_map"], facts["time_signatures"]), wish
+
+
+def wanted_style_gains_db(songs: Sequence[Mapping[str, Levels]], styles: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return style to stem to what the stem lacks in it beyond what it lacks in all songs.
+
+    To half a decibel, -9 to 9 dB; the fewer songs of a style sound, the less.
+    """
+    found: dict[str, dict[str, float]] = {style: {} for style in sorted(set(styles))}
+    for stem in STEMS:
+        lacking = np.array([song[stem].real - song[stem].generated for song in songs])
+        beyond = lacking - np.nanmean(lacking)
+        for style in found:
+            own = beyond[np.array([one == style for one in styles]) & np.isfinite(beyond)]
+            gain_db = float(own.sum() / (len(own) + DOUBTED_SONGS))
+            found[style][stem] = float(np.clip(np.round(2.0 * gain_db) / 2.0, -LARGEST_GAIN_DB, LARGEST_GAIN_DB))
+    return found
 
 
 def wanted_gains_db(songs: Sequence[Mapping[str, Levels]]) -> dict[str, float]:
@@ -135,15 +153,22 @@ def _sum_db(levels: Mapping[str, Levels], kind: str, gains_db: Mapping[str, floa
     return float(10.0 * np.log10(np.nansum(10.0 ** (np.array(each) / 10.0)) + 1e-12))
 
 
-def write_gains(bundle: Path, gains_db: Mapping[str, float], widths_db: Mapping[str, float]) -> None:
+def write_gains(
+    bundle: Path,
+    gains_db: Mapping[str, float],
+    widths_db: Mapping[str, float],
+    style_gains_db: Mapping[str, Mapping[str, float]],
+) -> None:
     """Put gains and widths into the manifest of the bundle in the folder `bundle`; all else in it stays.
 
     Raises:
         BundleError: the bundle is damaged.
         ValueError: a gain or width is out of range.
     """
-    dataclasses.replace(read_manifest(bundle).sampling, stem_gains_db=gains_db, stem_widths_db=widths_db)  # checks them
+    sampling = read_manifest(bundle).sampling  # which checks each
+    dataclasses.replace(sampling, stem_gains_db=gains_db, stem_widths_db=widths_db, style_gains_db=style_gains_db)
     change_manifest(bundle, ("sampling", "stem_gains_db"), dict(gains_db))
+    change_manifest(bundle, ("sampling", "style_gains_db"), {style: dict(one) for style, one in style_gains_db.items()})
     change_manifest(bundle, ("sampling", "stem_widths_db"), dict(widths_db))
 
 
@@ -169,9 +194,9 @@ def report(songs: Sequence[Mapping[str, Levels]]) -> Iterator[str]:
         yield f"{stem:<8}{real:>8.1f}{coded:>8.1f}{generated:>11.1f}"
 
 
-def _levels(bundle: Bundle, stem: str, real: Array, made: Array) -> Levels:
+def _levels(bundle: Bundle, stem: str, style: str | None, real: Array, made: Array) -> Levels:
     facts = bundle.sampling
-    generated = active_rms_db(made) - facts.stem_gains_db.get(stem, 0.0)
+    generated = active_rms_db(made) - facts.stem_gains_db.get(stem, 0.0) - facts.of_style(style).get(stem, 0.0)
     lacking = width_db(real) - (width_db(made) - facts.stem_widths_db.get(stem, 0.0))
     return Levels(active_rms_db(real), active_rms_db(through_codec(bundle, real)), generated, lacking)
 
@@ -186,6 +211,11 @@ def width_db(audio: Array) -> float:
 def through_codec(bundle: Bundle, audio: Array) -> Array:
     """Return (2, samples) through encoder and decoder."""
     return codec.decode(bundle, codec.encode(bundle, audio).latents[None], audio.shape[1])[0]
+
+
+def style_of(folder: Path) -> str:
+    """Return the style of the song in `folder`."""
+    return str(json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))["style"])
 
 
 def part_file(folder: Path, part: str) -> Path:
@@ -222,18 +252,21 @@ def measuring_parser(name: str, about: str | None, split: str, count: int, secon
 
 def main() -> int:
     """Measure, print and, if asked, write; return the exit code."""
-    options = measuring_parser("levels", __doc__, "validation", 8, 20.0).parse_args()
+    options = measuring_parser("levels", __doc__, "train", 80, 20.0).parse_args()
     try:
         bundle = Bundle.load(options.bundle)
         folders = song_folders(options.songs, options.split, options.count)
         songs = [song_levels(bundle, folder, options.seconds, seed) for seed, folder in enumerate(folders)]
         gains_db, widths_db = wanted_gains_db(songs), wanted_widths_db(songs)
+        style_gains_db = wanted_style_gains_db(songs, [style_of(folder) for folder in folders])
         if options.write:
-            write_gains(options.bundle, gains_db, widths_db)
+            write_gains(options.bundle, gains_db, widths_db, style_gains_db)
     except (OSError, KeyError, ValueError, BundleError, GraphError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print("\n".join(report(songs)))
+    for style, of_style in style_gains_db.items():
+        print(f"{style:<12}" + "".join(f"{stem} {gain_db:+.1f} dB  " for stem, gain_db in of_style.items()))
     found = f"stem_gains_db: {json.dumps(gains_db)}, stem_widths_db: {json.dumps(widths_db)}"
     print(found + (f", written to {options.bundle}" if options.write else ""))
     return 0

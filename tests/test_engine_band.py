@@ -249,7 +249,7 @@ def straight(latents: Array) -> Array:
     """Return the sound of latents (192, frames) from the song's start, in pieces."""
     state, pieces = silent_state(factory_model(), 0), []
     for at in range(0, latents.shape[1], PIECE_FRAMES):
-        pieces.append(decode_piece(factory_model(), latents[:, at : at + PIECE_FRAMES], state))
+        pieces.append(decode_piece(factory_model(), latents[:, at : at + PIECE_FRAMES], state, None))
         state = pieces[-1].state
     return sound_of(pieces)
 

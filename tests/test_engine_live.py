@@ -260,7 +260,7 @@ def decoded(latents: Array, first_frame: int = 0, state: DecoderState | None = N
     pieces: list[Piece] = []
     state = silent_state(factory_model(), first_frame) if state is None else state
     for at in range(0, latents.shape[1], PIECE_FRAMES):
-        pieces.append(decode_piece(factory_model(), latents[:, at : at + PIECE_FRAMES], state))
+        pieces.append(decode_piece(factory_model(), latents[:, at : at + PIECE_FRAMES], state, None))
         state = pieces[-1].state
     return pieces
 
@@ -273,7 +273,7 @@ def joined(pieces: list[Piece]) -> Array:
 
 def whole(latents: Array) -> Array:
     frames = latents.shape[1]
-    return finished(factory_model(), latents, frames * LATENT_HOP_SAMPLES)
+    return finished(factory_model(), latents, frames * LATENT_HOP_SAMPLES, None)
 
 
 def test_pieces_from_the_songs_start_are_the_whole_song() -> None:
@@ -290,8 +290,8 @@ def test_pieces_from_the_middle_settle_to_the_whole_song_but_for_the_phases_of_i
     latents, at = random_latents(48), 28
     line = decoded(latents)
     straight = line[at // PIECE_FRAMES - 1].state
-    settled = settled_state(factory_model(), latents[:, at - SETTLING_FRAMES : at], at)
-    early = settled_state(factory_model(), latents[:, at - 4 : at], at)
+    settled = settled_state(factory_model(), latents[:, at - SETTLING_FRAMES : at], at, None)
+    early = settled_state(factory_model(), latents[:, at - 4 : at], at, None)
     learned = [name for name in straight.graph if name != "phase"]
     assert len(learned) == 3
     for name in learned:
@@ -310,13 +310,13 @@ def test_pieces_from_the_middle_settle_to_the_whole_song_but_for_the_phases_of_i
 def test_going_on_from_the_settled_state_is_going_on_from_the_middle() -> None:
     latents, first, at = random_latents(40), 12, 12 + SETTLING_FRAMES
     cold = decoded(latents[:, first:], first)
-    warm = decoded(latents[:, at:], at, settled_state(factory_model(), latents[:, first:at], at))
+    warm = decoded(latents[:, at:], at, settled_state(factory_model(), latents[:, first:at], at, None))
     np.testing.assert_array_equal(joined(warm), joined(cold[SETTLING_FRAMES // PIECE_FRAMES :]))
 
 
 def test_settling_from_the_songs_start_is_exact() -> None:
     latents = random_latents(16)
-    state = settled_state(factory_model(), latents[:, :8], 8)
+    state = settled_state(factory_model(), latents[:, :8], 8, None)
     np.testing.assert_array_equal(joined(decoded(latents[:, 8:], 8, state)), joined(decoded(latents)[2:]))
 
 

@@ -14,6 +14,7 @@ from export.levels import (
     active_rms_db,
     report,
     wanted_gains_db,
+    wanted_style_gains_db,
     wanted_widths_db,
     width_db,
     write_gains,
@@ -49,6 +50,15 @@ def test_where_some_songs_are_much_too_loud_all_stems_are_lowered_alike() -> Non
     assert gains["other"] < -0.5
 
 
+def test_a_style_has_what_its_songs_lack_beyond_all_songs() -> None:
+    songs = [song(-30.0, -20.0, -20.0)] * 3 + [song(-22.0, -20.0, NAN)] * 3
+    gains = wanted_style_gains_db(songs, ["acoustic"] * 3 + ["rock"] * 3)
+    assert gains == {
+        "acoustic": {"drums": 3.0, "bass": 0.0, "other": 0.0},
+        "rock": {"drums": -3.0, "bass": 0.0, "other": 0.0},
+    }
+
+
 def test_noise_is_not_made_loud() -> None:
     assert wanted_gains_db([song(-60.0, -20.0, -20.0)] * 3)["drums"] == 9.0
 
@@ -56,18 +66,23 @@ def test_noise_is_not_made_loud() -> None:
 def test_gains_are_written_and_all_else_in_the_manifest_stays(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(FACTORY, bundle)
-    write_gains(bundle, {"drums": 6.5, "other": -1.0}, {"other": 5.0})
+    write_gains(bundle, {"drums": 6.5, "other": -1.0}, {"other": 5.0}, {"rock": {"bass": -2.0}})
+    assert read_manifest(bundle).sampling.style_gains_db == {"rock": {"bass": -2.0}}
     assert read_manifest(bundle).sampling.stem_gains_db == {"drums": 6.5, "other": -1.0}
     assert read_manifest(bundle).sampling.stem_widths_db == {"other": 5.0}
     before, after = (json.loads((folder / MANIFEST_NAME).read_text()) for folder in (FACTORY, bundle))
     for facts in (before, after):
-        for name in ("stem_gains_db", "stem_widths_db"):
+        for name in ("stem_gains_db", "stem_widths_db", "style_gains_db"):
             facts["sampling"].pop(name, None)
     assert after == before
     with pytest.raises(ValueError, match="flute"):
-        write_gains(bundle, {"flute": 1.0}, {})
+        write_gains(bundle, {"flute": 1.0}, {}, {})
+    with pytest.raises(ValueError, match="polka"):
+        write_gains(bundle, {}, {}, {"polka": {"bass": 1.0}})
+    with pytest.raises(ValueError, match="rock gain of 40"):
+        write_gains(bundle, {}, {}, {"rock": {"bass": 40.0}})
     with pytest.raises(ValueError, match="width of 40"):
-        write_gains(bundle, {}, {"other": 40.0})
+        write_gains(bundle, {}, {"other": 40.0}, {})
     assert {path.name for path in bundle.iterdir()} == {path.name for path in FACTORY.iterdir()}
 
 

@@ -73,7 +73,8 @@ def chunks(model: Model, song: Song, wish: Wish, plan_of: PlanOf, visible_end: V
 
 def stems_of(model: Model, made: list[MadeChunk], samples: int) -> dict[str, Array]:
     """Return the sound of all of a song's chunks by stem, each (2, samples)."""
-    return dict(zip(STEMS, finished(model, latents_of(made, samples), samples), strict=True))
+    style = made[0].score.wish.style
+    return dict(zip(STEMS, finished(model, latents_of(made, samples), samples, style), strict=True))
 
 
 def latents_of(made: list[MadeChunk], samples: int) -> Array:

@@ -82,7 +82,7 @@ class RollDecoder:
         filled = 0
         latents = np.concatenate([self._latents(place) for place in roll.places], axis=1)
         for at in range(0, latents.shape[1], PIECE_FRAMES):
-            piece = decode_piece(self.model, latents[:, at : at + PIECE_FRAMES], state)
+            piece = decode_piece(self.model, latents[:, at : at + PIECE_FRAMES], state, chunk.style)
             state = piece.state
             if piece.end_frame <= end_frame:
                 self._shelf.keep(piece.end_frame, state)
@@ -97,7 +97,7 @@ class RollDecoder:
         chunk = roll.chunk
         if chunk.settling is not None:
             self._shelf.clear()
-            return settled_state(self.model, self._latents(chunk.settling), chunk.first_frame)
+            return settled_state(self.model, self._latents(chunk.settling), chunk.first_frame, chunk.style)
         state = self._shelf.at(chunk.first_frame)
         if state is None:
             raise TakeEnds(f"chunk {chunk.number} goes on from a chunk that is not in the log")
