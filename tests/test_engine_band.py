@@ -246,10 +246,10 @@ def sound_of(pieces: Iterable[Piece]) -> Array:
 
 
 def straight(latents: Array) -> Array:
-    """Return the sound of latents (192, frames) from the song's start, in pieces."""
+    """Return the sound of latents (192, frames) from the song's start, in pieces, in the score's style."""
     state, pieces = silent_state(factory_model(), 0), []
     for at in range(0, latents.shape[1], PIECE_FRAMES):
-        pieces.append(decode_piece(factory_model(), latents[:, at : at + PIECE_FRAMES], state, None))
+        pieces.append(decode_piece(factory_model(), latents[:, at : at + PIECE_FRAMES], state, SCORE.wish.style))
         state = pieces[-1].state
     return sound_of(pieces)
 
