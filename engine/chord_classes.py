@@ -15,6 +15,7 @@ CHORD_CLASSES = PITCH_CLASSES * len(QUALITIES)
 _SHAPES = {quality: Chord.parse(f"C:{quality}").pitch_classes for quality in QUALITIES}
 
 
+@cache
 def chord_class(chord: Chord, signature: int) -> int:
     """Return the class of a chord, or of the nearest there is; -1 for no chord."""
     if chord.root < 0:

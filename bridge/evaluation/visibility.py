@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bridge.evaluation.accompaniment import pairs
 from bridge.evaluation.chunkwise import Song, chunks, frame_bars_before, stems_of
 from bridge.evaluation.measures import Figures, Measured, measure
+from bridge.evaluation.metrics import paired_test
 from bridge.evaluation.mir_scores import chords_right
 from bridge.evaluation.provenance import provenance
 from bridge.evaluation.real import loudness_lufs
 from bridge.evaluation.report import Section, Table, mean, number, percent, verdict
-from bridge.evaluation.songs import VOCALS, Excerpt, SongFacts, read_excerpt
+from bridge.evaluation.songs import VOCALS, Excerpt, SongFacts
 from bridge.evaluation.takes import Stems, band, fitted
 from bridge.live.settings import BAR_FRAMES, LIVE_WINDOW_FRAMES
 from bridge.live.work import Shape
@@ -110,11 +112,10 @@ def section(
         chunk_frames: length of a chunk, a multiple of 4.
     """
     takes: dict[str, list[Take]] = {name: [] for name in (*COLUMNS, REAL)}
-    chosen, shape = _chosen(songs), Shape(chunk_frames, LIVE_WINDOW_FRAMES)
-    for seed, (facts, other) in enumerate(zip(chosen, [*chosen[1:], *chosen[:1]], strict=True)):
-        excerpt = read_excerpt(facts, seconds)
-        vocal = excerpt.audio[VOCALS]
-        other_vocal = fitted(read_excerpt(other, seconds).audio[VOCALS], vocal.shape[1]) if other != facts else None
+    shape = Shape(chunk_frames, LIVE_WINDOW_FRAMES)
+    for seed, (excerpt, partner) in enumerate(pairs(_chosen(songs), seconds)):
+        alone = partner.facts == excerpt.facts
+        other_vocal = None if alone else fitted(partner.audio[VOCALS], excerpt.samples)
         for name, take in song_takes(bundle, excerpt, other_vocal, seed, shape).items():
             takes[name].append(take)
         tell()
@@ -230,8 +231,9 @@ def _drum_ms(quantile: float) -> Callable[[Sequence[Take]], float]:
 
 
 def _matched_wins(takes: Sequence[Take]) -> float:
-    pairs = [(take.figures.agreement_real, take.mismatched) for take in takes if np.isfinite(take.mismatched)]
-    return mean([float(own > other) for own, other in pairs])
+    own = [float(np.nan_to_num(take.figures.agreement_real)) for take in takes]
+    mismatched = [take.mismatched for take in takes]
+    return paired_test(own, mismatched).wins if np.isfinite(mismatched).any() else float("nan")
 
 
 def _mean_of(name: str) -> Callable[[Sequence[Take]], float]:

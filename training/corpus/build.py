@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.styles import STYLES
+from training.corpus.composer import LENGTH_SECONDS
 from training.corpus.folder import is_finished, write_song
 from training.corpus.performance import Company, hire, perform
 from training.corpus.render import Orchestra, RenderError, find_soundfont
-from training.corpus.songs import LENGTH_SECONDS, Recipe, arrange, list_recipes
+from training.corpus.songs import Recipe, arrange, list_recipes
 
 VOICE_CACHE_FOLDER = ".voices"
 

@@ -35,6 +35,10 @@ _SIX_EIGHT_BPM = {
 }
 
 
+LENGTH_SECONDS = (40.0, 64.0)
+"""How long a song of the corpus is at least and at most, unless it is asked for otherwise."""
+
+
 def pick_metre(rng: np.random.Generator, style: str) -> Metre:
     """Return one of the style's metres, by weight."""
     names, weights = zip(*METRES.get(style, (("4/4", 1.0),)), strict=True)
@@ -47,7 +51,7 @@ def tempo_range_bpm(style: str, metre: Metre) -> tuple[float, float]:
     return _SIX_EIGHT_BPM[style] if metre.name == "6/8" else TEMPO_RANGES_BPM[style]
 
 
-def compose(seed: int, style: str, length_seconds: tuple[float, float] = (40.0, 64.0)) -> Score:
+def compose(seed: int, style: str, length_seconds: tuple[float, float] = LENGTH_SECONDS) -> Score:
     """Compose a song.
 
     Args:

@@ -7,13 +7,12 @@ import numpy as np
 
 from engine.styles import STYLES
 from training.corpus.arranger import TRIPLET_STYLES, arrange_score
-from training.corpus.composer import METRES, compose, pick_metre, tempo_range_bpm
+from training.corpus.composer import LENGTH_SECONDS, METRES, compose, pick_metre, tempo_range_bpm
 from training.corpus.notes import Song
 from training.corpus.pop909 import load_scores
 from training.corpus.score import Metre, Score, excerpt, fit_voice, split_of, stretch, to_triple, transpose
 
 _POP909_SHARE = 0.5
-LENGTH_SECONDS = (40.0, 64.0)
 _TEMPO_RATIO = (0.78, 1.42)
 _SHORTEST_SUNG_SECONDS = 0.1
 
