@@ -8,21 +8,17 @@ out alike whatever came before it, so a song decoded in any pieces is the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.geometry import AUDIO_CHANNELS, SAMPLE_RATE_HZ, SPECTRUM_WINDOW_SAMPLES, STEMS
-from engine.spectra import mel_bank
+from engine.geometry import AUDIO_CHANNELS, STEMS
+from engine.tone import band_levels_db, bin_decibels
 
-BANDS = 24
 MAX_RATIO = 4.0
 MOST_DB = 30.0
 """How much a band falls at most: what is that far down is not heard, and no deeper silence is wanted."""
-_BANK = (BANDS, 20.0, SAMPLE_RATE_HZ / 2.0, SPECTRUM_WINDOW_SAMPLES)
-_LEAST_POWER = 1e-12
 
 Array = NDArray[np.float32]
 Decibels = NDArray[np.floating[Any]]
@@ -53,34 +49,31 @@ def check_expansions(expansions: Mapping[str, Sequence[float]]) -> None:
 
 
 class Expander:
-    """Expands some rows of spectra, and raises some after that.
+    """Expands some rows of spectra, and gives some another tone after that.
 
-    A gain that changes from one hop to the next is faded by the inverse transform's overlapping windows.
+    A tone that changes from one hop to the next is faded by the inverse transform's overlapping windows.
     """
 
     def __init__(
         self,
         expansions: Mapping[str, Sequence[float]],
         stems: Sequence[str] = STEMS,
-        gains_db: Mapping[str, float] | None = None,
+        tones_db: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         """Prepare for spectra whose rows are `stems`; one with neither of the two stays as it is, to the bit."""
         self._rows = [(row, Expansion(*expansions[stem])) for row, stem in enumerate(stems) if stem in expansions]
-        gains = [(row, (gains_db or {}).get(stem, 0.0)) for row, stem in enumerate(stems)]
-        self._factors = [(row, np.float32(10.0 ** (gain_db / 20.0))) for row, gain_db in gains if gain_db != 0.0]
+        self._tones = [
+            (row, np.asarray(10.0 ** (bin_decibels(tones_db[stem]) / 20.0), np.float32)[:, None])
+            for row, stem in enumerate(stems)
+            if tones_db is not None and np.any(tones_db.get(stem, 0.0))
+        ]
 
     def expand(self, spectrum: Array) -> None:
         """Expand `spectrum` (stems, 2 left/right, hops, SPECTRUM_BINS, 2 re/im) in place; 1 is a full-scale sine."""
         for row, expansion in self._rows:
             spectrum[row] *= _factors(spectrum[row], expansion)[:, :, None]
-        for row, factor in self._factors:
-            spectrum[row] *= factor
-
-
-def band_levels_db(power: Array) -> Array:
-    """Return the levels (hops, BANDS) in dB of spectra (hops, bins) of power, a channel's mean; 1 is 0 dB."""
-    levels: Array = 10.0 * np.log10(power @ mel_bank(*_BANK).T + np.float32(_LEAST_POWER))
-    return levels
+        for row, factors in self._tones:
+            spectrum[row] *= factors
 
 
 def fall_db(level_db: Decibels, expansion: Expansion) -> Decibels:
@@ -93,14 +86,4 @@ def _factors(spectrum: Array, expansion: Expansion) -> Array:
     """Return (hops, bins) factors for (2, hops, bins, 2)."""
     power = np.square(spectrum).sum(axis=(0, 3)) / np.float32(AUDIO_CHANNELS)
     fall = fall_db(band_levels_db(power), expansion)
-    return np.asarray(10.0 ** (fall @ _spread() / -20.0), np.float32)
-
-
-@cache
-def _spread() -> Array:
-    """Return (bands, bins): how much of each band's fall a bin takes, in sum 1."""
-    bank = mel_bank(*_BANK)
-    heights = bank / bank.max(axis=1, keepdims=True)
-    heights[0, : heights[0].argmax()] = 1.0
-    heights[-1, heights[-1].argmax() :] = 1.0
-    return np.asarray(heights / np.maximum(heights.sum(axis=0), 1e-6), np.float32)
+    return np.asarray(10.0 ** (bin_decibels(fall) / -20.0), np.float32)

@@ -1,4 +1,4 @@
-"""How all that a model makes is finished, so that it sounds as songs do: expander, width, gain, by stem.
+"""How all that a model makes is finished, so that it sounds as songs do: expander, tone, width, gain, by stem.
 
 What few steps of a sampler make of many songs lies near their mean: a wash between strokes, less width, another
 level, in some styles more so. What all songs, or all of a style, lack alike is measured once (`export.expansions`,
@@ -17,6 +17,7 @@ from engine.expander import Expander
 from engine.geometry import STEMS
 from engine.manifest import SamplingFacts
 from engine.mixer import apply_gain
+from engine.tone import toned
 from engine.window import Model, raw
 
 Array = NDArray[np.float32]
@@ -80,14 +81,15 @@ def made_up(audio: Array, facts: SamplingFacts, stems: Sequence[str] = STEMS) ->
 
 
 def as_made(audio: Array, facts: SamplingFacts, stem: str, style: str | None) -> Array:
-    """Return finished `audio` (2, samples) of a stem without its gains and width, as the model knows it."""
-    gain_db = facts.stem_gains_db.get(stem, 0.0) + facts.of_style(style).get(stem, 0.0)
-    return _widened(apply_gain(audio, -gain_db), -facts.stem_widths_db.get(stem, 0.0))
+    """Return finished `audio` (2, samples) of a stem without its gain, width and tone, as the model knows it."""
+    plain = _widened(apply_gain(audio, -facts.stem_gains_db.get(stem, 0.0)), -facts.stem_widths_db.get(stem, 0.0))
+    tone_db = facts.tones_of(style).get(stem)
+    return plain if tone_db is None else toned(plain, [-gain_db for gain_db in tone_db])
 
 
 def _expander(facts: SamplingFacts, style: str | None, stems: Sequence[str] = STEMS) -> Expander:
-    """Return what spectra of `stems` go through; gains by style come there, where a change of style is faded."""
-    return Expander(facts.stem_expansions, stems, facts.of_style(style))
+    """Return what spectra of `stems` go through; tones come there, where a change of style is faded."""
+    return Expander(facts.stem_expansions, stems, facts.tones_of(style))
 
 
 def _widened(audio: Array, width_db: float) -> Array:

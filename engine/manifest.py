@@ -21,6 +21,7 @@ from engine.planner import MIN_WINDOW_FRAMES, PAST_FRAMES, plan_windows
 from engine.sampler import MAX_GUIDANCE_SCALE, check_guidance_scale
 from engine.schedule import COSINE_OFFSET, MAX_BETA, TIMESTEPS, timestep_pairs
 from engine.styles import STYLES, style_index
+from engine.tone import check_tones
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -61,7 +62,7 @@ class SamplingFacts:
         distilled_guidance_scale: guidance that is in its weights, so that one pass a step gives it; 1 for none.
         stem_gains_db: stem to what is added to all that is made of it, as models play softer than the songs they
             learned; 0 for a stem not named. `python -m export.levels` measures it.
-        style_gains_db: style to stem to what is added to that in the style.
+        style_tones_db: style to stem to what is added in the style to each band of `engine.tone`.
         stem_widths_db: stem to what the sides are raised by against the middle; measured with the gains.
         stem_expansions: stem to [below_db, ratio] of `engine.expander.Expansion`, as models leave a wash between
             strokes. `python -m export.expansions` measures it.
@@ -80,7 +81,7 @@ class SamplingFacts:
     past_frames: int = PAST_FRAMES
     distilled_guidance_scale: float = 1.0
     stem_gains_db: Mapping[str, float] = field(default_factory=dict)
-    style_gains_db: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    style_tones_db: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     stem_widths_db: Mapping[str, float] = field(default_factory=dict)
     stem_expansions: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
@@ -92,15 +93,15 @@ class SamplingFacts:
             raise ValueError(f"distilled guidance {self.distilled_guidance_scale} is not 1 to {MAX_GUIDANCE_SCALE:g}")
         plan_windows(1, self.window_frames, self.past_frames, min_window_frames=self.min_window_frames)
         check_stem_gains(self.stem_gains_db)
-        for style, gains_db in self.style_gains_db.items():
+        for style, tones_db in self.style_tones_db.items():
             style_index(style)
-            check_stem_gains(gains_db, f"{style} gain")
+            check_tones(tones_db, f"{style} tone")
         check_stem_gains(self.stem_widths_db, "width")
         check_expansions(self.stem_expansions)
 
-    def of_style(self, style: str | None) -> Mapping[str, float]:
-        """Return stem to what is added to it in `style`."""
-        return self.style_gains_db.get(style, {}) if style is not None else {}
+    def tones_of(self, style: str | None) -> Mapping[str, Sequence[float]]:
+        """Return stem to what is added to its bands in `style`."""
+        return self.style_tones_db.get(style, {}) if style is not None else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def _finite(gain_db: float) -> float:
 
 def _with_expansion(bundle: Bundle, expansion: Expansion) -> Bundle:
     """Return the bundle with the same expansion of all stems, and neither width nor gain after it."""
-    plain = dataclasses.replace(bundle.sampling, stem_widths_db={}, stem_gains_db={}, style_gains_db={})
+    plain = dataclasses.replace(bundle.sampling, stem_widths_db={}, stem_gains_db={}, style_tones_db={})
     sampling = dataclasses.replace(plain, stem_expansions=dict.fromkeys(STEMS, expansion))
     return dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, sampling=sampling))
 

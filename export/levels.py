@@ -2,8 +2,9 @@
 
 For each stem: the level of the real accompaniments, of the same ones through the codec alone, and of those generated
 to the same vocals, as rms of the parts that sound, and how loud the sides are against the middle; the mean difference
-over songs is what the stem lacks, in all styles and beyond that in each. `--write` puts that into the bundle's manifest
-as `stem_gains_db`, `style_gains_db` and `stem_widths_db`. Measure on train songs, eight of each style or more.
+over songs is what the stem lacks in all styles, and what its bands lack beyond that in each style is the style's tone.
+`--write` puts that into the bundle's manifest as `stem_gains_db`, `stem_widths_db` and `style_tones_db`. Measure on
+train songs, eight of each style or more.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ import numpy as np
 from engine import codec
 from engine.accompany import accompany
 from engine.bundle import Bundle, BundleError
-from engine.geometry import SAMPLE_RATE_HZ, STEMS
+from engine.geometry import SAMPLE_RATE_HZ, SPECTRUM_HOP_SAMPLES, SPECTRUM_WINDOW_SAMPLES, STEMS
 from engine.manifest import MANIFEST_NAME, read_manifest
 from engine.runtime import GraphError
-from engine.spectra import Array
+from engine.spectra import Array, frames_at, magnitudes
 from engine.timeline import Timeline
+from engine.tone import BANDS, Decibels, band_levels_db
 from engine.wish import Wish
 from training.corpus.folder import SONG_FILE, VOCALS, is_finished
 from training.folders.audio import read_track
@@ -31,8 +33,10 @@ from training.folders.audio import read_track
 BLOCK_SAMPLES = SAMPLE_RATE_HZ * 2 // 5
 SILENT_DB = -60.0
 LARGEST_GAIN_DB = 9.0
+LARGEST_TONE_DB = 9.0
+BAND_FLOOR_DB = -70.0
 LEAST_SONGS = 3
-DOUBTED_SONGS = 1.0
+DOUBTED_SONGS = 2.0
 """So many songs of a style that lack nothing are counted beside those that were measured."""
 MONO_DB = -30.0
 
@@ -44,15 +48,19 @@ class Levels:
     Attributes:
         real: the song's own.
         coded: the same through encoder and decoder.
-        generated: made by the bundle, less the gains that the manifest has already.
+        generated: made by the bundle in no style's tone, less the gains that the manifest has already.
         lacking_width: how much softer against the middle its sides are than the real ones, less the width that the
             manifest has already; NaN for a stem that is mono.
+        real_bands: the song's own by band and hop, (hops, BANDS).
+        generated_bands: those of `generated`.
     """
 
     real: float
     coded: float
     generated: float
     lacking_width: float = float("nan")
+    real_bands: Decibels = field(default_factory=lambda: np.zeros((0, BANDS)))
+    generated_bands: Decibels = field(default_factory=lambda: np.zeros((0, BANDS)))
 
 
 def active_rms_db(audio: Array) -> float:
@@ -74,8 +82,8 @@ def song_levels(bundle: Bundle, folder: Path, seconds: float, seed: int) -> dict
         ValueError: song.json or a stem is missing or damaged.
     """
     audio, timeline, wish = song_task(bundle, folder, seconds, seed)
-    made = accompany(bundle, audio[VOCALS], timeline, wish)
-    return {stem: _levels(bundle, stem, wish.style, audio[stem], made[stem]) for stem in STEMS}
+    made = accompany(_without_tones(bundle), audio[VOCALS], timeline, wish)
+    return {stem: _levels(bundle, stem, audio[stem], made[stem]) for stem in STEMS}
 
 
 def song_task(bundle: Bundle, folder: Path, seconds: float, seed: int) -> tuple[dict[str, Array], Timeline, Wish]:
@@ -91,20 +99,43 @@ def song_task(bundle: Bundle, folder: Path, seconds: float, seed: int) -> tuple[
     return audio, Timeline(facts["tempo_map"], facts["time_signatures"]), wish
 
 
-def wanted_style_gains_db(songs: Sequence[Mapping[str, Levels]], styles: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return style to stem to what the stem lacks in it beyond what it lacks in all songs.
+def wanted_style_tones_db(
+    songs: Sequence[Mapping[str, Levels]], styles: Sequence[str], gains_db: Mapping[str, float]
+) -> dict[str, dict[str, list[float]]]:
+    """Return style to stem to what each of its bands lacks in it, once the stem has its gain.
 
     To half a decibel, -9 to 9 dB; the fewer songs of a style sound, the less.
     """
-    found: dict[str, dict[str, float]] = {style: {} for style in sorted(set(styles))}
-    for stem in STEMS:
-        lacking = np.array([song[stem].real - song[stem].generated for song in songs])
-        beyond = lacking - np.nanmean(lacking)
-        for style in found:
-            own = beyond[np.array([one == style for one in styles]) & np.isfinite(beyond)]
-            gain_db = float(own.sum() / (len(own) + DOUBTED_SONGS))
-            found[style][stem] = float(np.clip(np.round(2.0 * gain_db) / 2.0, -LARGEST_GAIN_DB, LARGEST_GAIN_DB))
+    found: dict[str, dict[str, list[float]]] = {style: {} for style in sorted(set(styles))}
+    for style, of_style in found.items():
+        for stem in STEMS:
+            own = [song[stem] for song, one in zip(songs, styles, strict=True) if one == style]
+            lacking = np.array([
+                band_levels(level.real_bands) - band_levels(level.generated_bands + gains_db.get(stem, 0.0))
+                for level in own
+                if np.isfinite(level.real) and np.isfinite(level.generated)
+            ]).reshape(-1, BANDS)  # fmt: skip
+            tone_db = lacking.sum(axis=0) / (len(lacking) + DOUBTED_SONGS)
+            of_style[stem] = np.clip(np.round(2.0 * tone_db) / 2.0, -LARGEST_TONE_DB, LARGEST_TONE_DB).tolist()
     return found
+
+
+def band_levels(levels_db: Decibels) -> Decibels:
+    """Return one level for each band of (hops, BANDS): half mean level, which gaps decide, half mean power (strokes).
+
+    By the first alone a stem whose gaps hold a wash would lose its strokes' level; by the second alone it would keep
+    its wash. Below -70 dB counts as that.
+    """
+    heard = np.maximum(levels_db, BAND_FLOOR_DB)
+    return np.asarray((heard.mean(axis=0) + 10.0 * np.log10((10.0 ** (heard / 10.0)).mean(axis=0))) / 2.0)
+
+
+def hop_bands(audio: Array) -> Decibels:
+    """Return the levels of `audio` (2, samples) by hop and band in dB: (hops, BANDS)."""
+    padded = np.pad(audio, ((0, 0), (0, SPECTRUM_WINDOW_SAMPLES)))
+    starts = np.arange(0, audio.shape[1], SPECTRUM_HOP_SAMPLES)
+    spectra = magnitudes(frames_at(padded, starts, SPECTRUM_WINDOW_SAMPLES), SPECTRUM_WINDOW_SAMPLES)
+    return band_levels_db(np.square(spectra).mean(axis=0))
 
 
 def wanted_gains_db(songs: Sequence[Mapping[str, Levels]]) -> dict[str, float]:
@@ -157,18 +188,19 @@ def write_gains(
     bundle: Path,
     gains_db: Mapping[str, float],
     widths_db: Mapping[str, float],
-    style_gains_db: Mapping[str, Mapping[str, float]],
+    style_tones_db: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> None:
-    """Put gains and widths into the manifest of the bundle in the folder `bundle`; all else in it stays.
+    """Put gains, widths and tones into the manifest of the bundle in the folder `bundle`; all else in it stays.
 
     Raises:
         BundleError: the bundle is damaged.
-        ValueError: a gain or width is out of range.
+        ValueError: a gain, width or tone is out of range.
     """
     sampling = read_manifest(bundle).sampling  # which checks each
-    dataclasses.replace(sampling, stem_gains_db=gains_db, stem_widths_db=widths_db, style_gains_db=style_gains_db)
+    dataclasses.replace(sampling, stem_gains_db=gains_db, stem_widths_db=widths_db, style_tones_db=style_tones_db)
+    tones_db = {style: {stem: list(one) for stem, one in tones.items()} for style, tones in style_tones_db.items()}
     change_manifest(bundle, ("sampling", "stem_gains_db"), dict(gains_db))
-    change_manifest(bundle, ("sampling", "style_gains_db"), {style: dict(one) for style, one in style_gains_db.items()})
+    change_manifest(bundle, ("sampling", "style_tones_db"), tones_db)
     change_manifest(bundle, ("sampling", "stem_widths_db"), dict(widths_db))
 
 
@@ -189,16 +221,26 @@ def report(songs: Sequence[Mapping[str, Levels]]) -> Iterator[str]:
     """Yield the table's lines: mean levels in dB of full scale over songs in which the stem sounds."""
     yield f"{'stem':<8}{'real':>8}{'coded':>8}{'generated':>11}   dB of full scale, {len(songs)} songs"
     for stem in STEMS:
-        columns = np.array([dataclasses.astuple(levels[stem])[:3] for levels in songs])
+        columns = np.array([(level.real, level.coded, level.generated) for level in (song[stem] for song in songs)])
         real, coded, generated = np.nanmean(columns, axis=0)
         yield f"{stem:<8}{real:>8.1f}{coded:>8.1f}{generated:>11.1f}"
 
 
-def _levels(bundle: Bundle, stem: str, style: str | None, real: Array, made: Array) -> Levels:
-    facts = bundle.sampling
-    generated = active_rms_db(made) - facts.stem_gains_db.get(stem, 0.0) - facts.of_style(style).get(stem, 0.0)
-    lacking = width_db(real) - (width_db(made) - facts.stem_widths_db.get(stem, 0.0))
-    return Levels(active_rms_db(real), active_rms_db(through_codec(bundle, real)), generated, lacking)
+def _levels(bundle: Bundle, stem: str, real: Array, made: Array) -> Levels:
+    gain_db = bundle.sampling.stem_gains_db.get(stem, 0.0)
+    return Levels(
+        real=active_rms_db(real),
+        coded=active_rms_db(through_codec(bundle, real)),
+        generated=active_rms_db(made) - gain_db,
+        lacking_width=width_db(real) - (width_db(made) - bundle.sampling.stem_widths_db.get(stem, 0.0)),
+        real_bands=hop_bands(real),
+        generated_bands=hop_bands(made) - gain_db,
+    )
+
+
+def _without_tones(bundle: Bundle) -> Bundle:
+    sampling = dataclasses.replace(bundle.sampling, style_tones_db={})
+    return dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, sampling=sampling))
 
 
 def width_db(audio: Array) -> float:
@@ -258,15 +300,15 @@ def main() -> int:
         folders = song_folders(options.songs, options.split, options.count)
         songs = [song_levels(bundle, folder, options.seconds, seed) for seed, folder in enumerate(folders)]
         gains_db, widths_db = wanted_gains_db(songs), wanted_widths_db(songs)
-        style_gains_db = wanted_style_gains_db(songs, [style_of(folder) for folder in folders])
+        style_tones_db = wanted_style_tones_db(songs, [style_of(folder) for folder in folders], gains_db)
         if options.write:
-            write_gains(options.bundle, gains_db, widths_db, style_gains_db)
+            write_gains(options.bundle, gains_db, widths_db, style_tones_db)
     except (OSError, KeyError, ValueError, BundleError, GraphError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print("\n".join(report(songs)))
-    for style, of_style in style_gains_db.items():
-        print(f"{style:<12}" + "".join(f"{stem} {gain_db:+.1f} dB  " for stem, gain_db in of_style.items()))
+    for style, of_style in style_tones_db.items():
+        print(f"{style:<12}" + "".join(f"{stem} {np.mean(one):+.1f} dB  " for stem, one in of_style.items()))
     found = f"stem_gains_db: {json.dumps(gains_db)}, stem_widths_db: {json.dumps(widths_db)}"
     print(found + (f", written to {options.bundle}" if options.write else ""))
     return 0

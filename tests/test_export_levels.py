@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.geometry import STEMS
 from engine.manifest import MANIFEST_NAME, read_manifest
+from engine.tone import BANDS
 from export.levels import (
     BLOCK_SAMPLES,
     Levels,
     active_rms_db,
+    band_levels,
+    hop_bands,
     report,
     wanted_gains_db,
-    wanted_style_gains_db,
+    wanted_style_tones_db,
     wanted_widths_db,
     width_db,
     write_gains,
@@ -50,13 +54,30 @@ def test_where_some_songs_are_much_too_loud_all_stems_are_lowered_alike() -> Non
     assert gains["other"] < -0.5
 
 
-def test_a_style_has_what_its_songs_lack_beyond_all_songs() -> None:
-    songs = [song(-30.0, -20.0, -20.0)] * 3 + [song(-22.0, -20.0, NAN)] * 3
-    gains = wanted_style_gains_db(songs, ["acoustic"] * 3 + ["rock"] * 3)
-    assert gains == {
-        "acoustic": {"drums": 3.0, "bass": 0.0, "other": 0.0},
-        "rock": {"drums": -3.0, "bass": 0.0, "other": 0.0},
-    }
+def test_a_style_has_the_tone_that_its_songs_lack_once_a_stem_has_its_gain() -> None:
+    def banded(made_db: float, low_db: float) -> dict[str, Levels]:
+        real, made = np.full((50, BANDS), -30.0), np.full((50, BANDS), made_db)
+        made[:, :4] += low_db
+        return {stem: Levels(-20.0, -20.0, -26.0, NAN, real, made) for stem in STEMS}
+
+    songs = [banded(-36.0, -4.0)] * 6 + [banded(-34.0, 0.0)] * 6
+    tones = wanted_style_tones_db(songs, ["acoustic"] * 6 + ["rock"] * 6, {"drums": 6.0, "bass": 4.0})
+    assert tones["acoustic"]["drums"] == [3.0] * 4 + [0.0] * (BANDS - 4)  # 6 songs of 8 believed
+    assert tones["rock"]["drums"] == [-1.5] * BANDS
+    assert tones["rock"]["bass"] == [0.0] * BANDS
+    assert tones["acoustic"]["other"] == [7.5] * 4 + [4.5] * (BANDS - 4)
+    silent = [{stem: Levels(NAN, NAN, -26.0) for stem in STEMS}]
+    assert wanted_style_tones_db(silent, ["pop"], {})["pop"]["bass"] == [0.0] * BANDS
+
+
+def test_strokes_and_gaps_have_a_say_in_a_bands_level() -> None:
+    strokes = np.full((100, BANDS), -200.0)
+    strokes[::10] = -20.0
+    np.testing.assert_allclose(band_levels(strokes), ((-70.0 * 0.9 - 20.0 * 0.1) + (-30.0)) / 2, atol=0.1)
+    tone = np.sin(2 * np.pi * 1_000.0 * np.arange(44_100) / 44_100).astype(np.float32)
+    levels = hop_bands(np.stack([tone, tone]))[2:-6]
+    assert np.ptp(levels.max(axis=1)) < 0.1
+    assert (levels.argmax(axis=1) == levels.argmax(axis=1)[0]).all()
 
 
 def test_noise_is_not_made_loud() -> None:
@@ -66,21 +87,21 @@ def test_noise_is_not_made_loud() -> None:
 def test_gains_are_written_and_all_else_in_the_manifest_stays(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(FACTORY, bundle)
-    write_gains(bundle, {"drums": 6.5, "other": -1.0}, {"other": 5.0}, {"rock": {"bass": -2.0}})
-    assert read_manifest(bundle).sampling.style_gains_db == {"rock": {"bass": -2.0}}
+    write_gains(bundle, {"drums": 6.5, "other": -1.0}, {"other": 5.0}, {"rock": {"bass": [-2.0] * BANDS}})
+    assert read_manifest(bundle).sampling.style_tones_db == {"rock": {"bass": [-2.0] * BANDS}}
     assert read_manifest(bundle).sampling.stem_gains_db == {"drums": 6.5, "other": -1.0}
     assert read_manifest(bundle).sampling.stem_widths_db == {"other": 5.0}
     before, after = (json.loads((folder / MANIFEST_NAME).read_text()) for folder in (FACTORY, bundle))
     for facts in (before, after):
-        for name in ("stem_gains_db", "stem_widths_db", "style_gains_db"):
+        for name in ("stem_gains_db", "stem_widths_db", "style_tones_db"):
             facts["sampling"].pop(name, None)
     assert after == before
     with pytest.raises(ValueError, match="flute"):
         write_gains(bundle, {"flute": 1.0}, {}, {})
     with pytest.raises(ValueError, match="polka"):
-        write_gains(bundle, {}, {}, {"polka": {"bass": 1.0}})
-    with pytest.raises(ValueError, match="rock gain of 40"):
-        write_gains(bundle, {}, {}, {"rock": {"bass": 40.0}})
+        write_gains(bundle, {}, {}, {"polka": {"bass": [1.0] * BANDS}})
+    with pytest.raises(ValueError, match="rock tone"):
+        write_gains(bundle, {}, {}, {"rock": {"bass": [40.0] * BANDS}})
     with pytest.raises(ValueError, match="width of 40"):
         write_gains(bundle, {}, {"other": 40.0}, {})
     assert {path.name for path in bundle.iterdir()} == {path.name for path in FACTORY.iterdir()}
