@@ -151,8 +151,8 @@ def _kept_latents(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Return the kept stems' normalised latents (192, frames) and the mask (stems, frames) of where they stay.
 
-    A stem that is made anew in part is an earlier take's: it loses the gain and width that were added to it, so that
-    what goes on from it, and gets them again, is no louder.
+    A stem that is made anew in part is an earlier take's: it loses the tone, gain and width that were added to it, so
+    that what goes on from it, and gets them again, is no louder.
     """
     latents = np.zeros((len(STEMS), LATENT_CHANNELS, span.frames), dtype=np.float32)
     mask = np.zeros((len(STEMS), span.frames), dtype=np.bool_)

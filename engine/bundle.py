@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,14 @@ class Bundle:
     def sampling(self) -> SamplingFacts:
         """What the denoiser was trained for."""
         return self.manifest.sampling
+
+    def with_sampling(self, **changes: Any) -> Self:
+        """Return this bundle with some of the fields of `sampling` changed.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        return replace(self, manifest=replace(self.manifest, sampling=replace(self.sampling, **changes)))
 
     @property
     def harmony(self) -> Harmoniser | None:

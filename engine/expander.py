@@ -8,20 +8,16 @@ out alike whatever came before it, so a song decoded in any pieces is the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.geometry import AUDIO_CHANNELS, STEMS
-from engine.tone import band_levels_db, bin_decibels
+from engine.tone import Array, Decibels, band_levels_db, bin_factors, tone_factors
 
 MAX_RATIO = 4.0
 MOST_DB = 30.0
 """How much a band falls at most: what is that far down is not heard, and no deeper silence is wanted."""
-
-Array = NDArray[np.float32]
-Decibels = NDArray[np.floating[Any]]
 
 
 class Expansion(NamedTuple):
@@ -63,7 +59,7 @@ class Expander:
         """Prepare for spectra whose rows are `stems`; one with neither of the two stays as it is, to the bit."""
         self._rows = [(row, Expansion(*expansions[stem])) for row, stem in enumerate(stems) if stem in expansions]
         self._tones = [
-            (row, np.asarray(10.0 ** (bin_decibels(tones_db[stem]) / 20.0), np.float32)[:, None])
+            (row, tone_factors(tuple(tones_db[stem]))[:, None])
             for row, stem in enumerate(stems)
             if tones_db is not None and np.any(tones_db.get(stem, 0.0))
         ]
@@ -86,4 +82,4 @@ def _factors(spectrum: Array, expansion: Expansion) -> Array:
     """Return (hops, bins) factors for (2, hops, bins, 2)."""
     power = np.square(spectrum).sum(axis=(0, 3)) / np.float32(AUDIO_CHANNELS)
     fall = fall_db(band_levels_db(power), expansion)
-    return np.asarray(10.0 ** (bin_decibels(fall) / -20.0), np.float32)
+    return bin_factors(-fall)

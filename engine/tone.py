@@ -43,12 +43,23 @@ def bin_decibels(bands_db: Decibels | Sequence[float]) -> Decibels:
     return spread
 
 
+def bin_factors(bands_db: Decibels | Sequence[float]) -> Array:
+    """Return what such decibels by band (..., BANDS) multiply each bin by: (..., bins)."""
+    return np.asarray(10.0 ** (bin_decibels(bands_db) / 20.0), np.float32)
+
+
+@cache
+def tone_factors(tone_db: tuple[float, ...]) -> Array:
+    """Return `bin_factors` of a bundle's tone, worked out once: live play asks for each piece. Not to be written to."""
+    return bin_factors(tone_db)
+
+
 def toned(audio: Array, tone_db: Sequence[float]) -> Array:
     """Return `audio` (2, samples) with a tone, by a filter without delay as long as the decoder's window."""
     if not np.any(tone_db):
         return audio
     half = SPECTRUM_WINDOW_SAMPLES // 2
-    response = np.roll(np.fft.irfft(10.0 ** (bin_decibels(tone_db) / 20.0)), half) * hann(SPECTRUM_WINDOW_SAMPLES)
+    response = np.roll(np.fft.irfft(bin_factors(tone_db)), half) * hann(SPECTRUM_WINDOW_SAMPLES)
     samples = audio.shape[1]
     length = 1 << (samples + SPECTRUM_WINDOW_SAMPLES).bit_length()
     filtered = np.fft.irfft(np.fft.rfft(audio, length) * np.fft.rfft(response, length), length)

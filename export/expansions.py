@@ -6,7 +6,6 @@ so that one song with an unusual kit does not decide. `--write` puts the best on
 `stem_expansions`; measure `export.levels` afterwards. Measure on train songs; ten minutes.
 """
 
-import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -73,10 +72,9 @@ def _finite(gain_db: float) -> float:
 
 
 def _with_expansion(bundle: Bundle, expansion: Expansion) -> Bundle:
-    """Return the bundle with the same expansion of all stems, and neither width nor gain after it."""
-    plain = dataclasses.replace(bundle.sampling, stem_widths_db={}, stem_gains_db={}, style_tones_db={})
-    sampling = dataclasses.replace(plain, stem_expansions=dict.fromkeys(STEMS, expansion))
-    return dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, sampling=sampling))
+    """Return the bundle with the same expansion of all stems, and neither tone nor width nor gain after it."""
+    alike = dict.fromkeys(STEMS, expansion)
+    return bundle.with_sampling(stem_expansions=alike, stem_widths_db={}, stem_gains_db={}, style_tones_db={})
 
 
 def write_expansions(bundle: Path, expansions: Mapping[str, Expansion]) -> None:

@@ -33,7 +33,6 @@ from training.folders.audio import read_track
 BLOCK_SAMPLES = SAMPLE_RATE_HZ * 2 // 5
 SILENT_DB = -60.0
 LARGEST_GAIN_DB = 9.0
-LARGEST_TONE_DB = 9.0
 BAND_FLOOR_DB = -70.0
 LEAST_SONGS = 3
 DOUBTED_SONGS = 2.0
@@ -82,7 +81,7 @@ def song_levels(bundle: Bundle, folder: Path, seconds: float, seed: int) -> dict
         ValueError: song.json or a stem is missing or damaged.
     """
     audio, timeline, wish = song_task(bundle, folder, seconds, seed)
-    made = accompany(_without_tones(bundle), audio[VOCALS], timeline, wish)
+    made = accompany(bundle.with_sampling(style_tones_db={}), audio[VOCALS], timeline, wish)
     return {stem: _levels(bundle, stem, audio[stem], made[stem]) for stem in STEMS}
 
 
@@ -116,7 +115,7 @@ def wanted_style_tones_db(
                 if np.isfinite(level.real) and np.isfinite(level.generated)
             ]).reshape(-1, BANDS)  # fmt: skip
             tone_db = lacking.sum(axis=0) / (len(lacking) + DOUBTED_SONGS)
-            of_style[stem] = np.clip(np.round(2.0 * tone_db) / 2.0, -LARGEST_TONE_DB, LARGEST_TONE_DB).tolist()
+            of_style[stem] = np.clip(np.round(2.0 * tone_db) / 2.0, -LARGEST_GAIN_DB, LARGEST_GAIN_DB).tolist()
     return found
 
 
@@ -236,11 +235,6 @@ def _levels(bundle: Bundle, stem: str, real: Array, made: Array) -> Levels:
         real_bands=hop_bands(real),
         generated_bands=hop_bands(made) - gain_db,
     )
-
-
-def _without_tones(bundle: Bundle) -> Bundle:
-    sampling = dataclasses.replace(bundle.sampling, style_tones_db={})
-    return dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, sampling=sampling))
 
 
 def width_db(audio: Array) -> float:

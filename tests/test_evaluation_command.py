@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,9 @@ class Model:
     @property
     def sampling(self) -> SamplingFacts:
         return self.manifest.sampling
+
+    def with_sampling(self, **changes: Any) -> "Model":
+        return Model(Facts(replace(self.sampling, **changes)))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The expander that brings generated levels to the songs' own, found from sound alone."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -32,8 +31,7 @@ def test_drums_with_a_wash_get_an_expander_and_a_bundle_keeps_it(tmp_path: Path)
     write_expansions(bundle, {"drums": true})
     wanted = Bundle.load(bundle, threads=1)
     assert tuple(wanted.sampling.stem_expansions["drums"]) == true
-    plain = dataclasses.replace(wanted.sampling, stem_gains_db={}, style_tones_db={}, stem_widths_db={})
-    tight = dataclasses.replace(wanted, manifest=dataclasses.replace(wanted.manifest, sampling=plain))
+    tight = wanted.with_sampling(stem_gains_db={}, style_tones_db={}, stem_widths_db={})
     timeline, vocal, folder = Timeline([(0.0, 100.0)], [(0.0, 4, 4)]), sung(60), tmp_path / "songs" / "song"
     folder.mkdir(parents=True)
     wish = Wish("pop", steps=tight.sampling.steps, seed=0)

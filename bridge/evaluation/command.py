@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -162,13 +162,11 @@ def _load(folder: Path, threads: int) -> Bundle:
 
 def _sampling_as(bundle: Bundle, steps: int | None, guidance_scale: float | None) -> Bundle:
     """Return the bundle with other steps or guidance as its own, so that every part plays with them."""
-    sampling = bundle.manifest.sampling
-    sampling = replace(
-        sampling,
+    sampling = bundle.sampling
+    return bundle.with_sampling(
         steps=steps or sampling.steps,
         guidance_scale=sampling.guidance_scale if guidance_scale is None else guidance_scale,
     )
-    return replace(bundle, manifest=replace(bundle.manifest, sampling=sampling))
 
 
 def _check_installed() -> None:

@@ -70,13 +70,12 @@ def section(
 
 def with_many_steps(bundle: Bundle, teacher: Bundle) -> Bundle:
     """Return `bundle` with the denoiser of `teacher`, and many guided steps of it."""
-    sampling = replace(
-        bundle.sampling,
+    patient = bundle.with_sampling(
         steps=TEACHER_STEPS,
         guidance_scale=TEACHER_GUIDANCE,
         distilled_guidance_scale=teacher.sampling.distilled_guidance_scale,
     )
-    return replace(bundle, manifest=replace(bundle.manifest, sampling=sampling), denoiser=teacher.denoiser)
+    return replace(patient, denoiser=teacher.denoiser)
 
 
 def teacher_table(ours: Sequence[SongFigures], theirs: Sequence[SongFigures]) -> Table:
