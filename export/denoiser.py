@@ -12,7 +12,7 @@ from engine.geometry import ACCOMPANIMENT_CHANNELS
 from engine.schedule import TIMESTEPS
 from engine.styles import STYLES
 from export.graphs import BATCH, Axis, GraphPlan
-from training.denoiser.model import FRAMES_MULTIPLE, Denoiser
+from training.denoiser.model import FRAMES_MULTIPLE, Denoiser, with_usual_sounds
 from training.denoiser.state import averaged_denoiser
 
 OPEN_FRAMES = Axis("frames", FRAMES_MULTIPLE)
@@ -50,9 +50,13 @@ def distilled_guidance(training: Mapping[str, Any]) -> float:
 def load_denoiser(checkpoint: Path) -> tuple[Denoiser, dict[str, Any], dict[str, Any]]:
     """Return the averaged network of `checkpoint`, the facts for a manifest, and the checkpoint's payload.
 
+    Each style has its usual sounds in its weights.
+
     Raises:
         CheckpointError: the file is missing, damaged or of another kind.
     """
     network, payload = averaged_denoiser(checkpoint)
+    if "style_sounds" in payload:
+        with_usual_sounds(network, payload["style_sounds"])
     names = ("config", "step", "elapsed_seconds", "held_out_loss")
     return network, {name: payload[name] for name in names if name in payload}, payload

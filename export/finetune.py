@@ -33,6 +33,7 @@ from training.denoiser.data import Batch
 from training.denoiser.model import Denoiser, DenoiserConfig
 from training.denoiser.objective import training_tensors, v_errors
 from training.denoiser.songs import LatentsError, hours
+from training.denoiser.state import averaged_denoiser
 from training.denoiser.teacher import Teacher
 from training.denoiser.train import Material, load_material, train
 from training.denoiser.validation import validation_batches
@@ -151,7 +152,7 @@ def _learned(run: Path) -> Path:
 def _distil(config: DenoiserTraining, learned: Path, material: Material, out: Path, processes: Processes) -> None:
     """Train a copy of what was `learned` to say in one pass what it says with guidance in two."""
     assert config.distillation is not None
-    network, _, _ = load_denoiser(learned)
+    network, _ = averaged_denoiser(learned)
     weights = network.state_dict()
     teacher = Teacher(network.to(processes.device), config.distillation.guidance_scale, config.run.mixed_precision)
     train(config, material, out, processes, weights, teacher)

@@ -7,7 +7,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from training.codec.decoder import Decoder
 from training.codec.encoder import Encoder
 from training.common.checkpoint import save_checkpoint
 from training.common.configs import config_from_table
-from training.denoiser.model import Denoiser, DenoiserConfig
+from training.denoiser.model import SOUNDS_WEIGHT, Denoiser, DenoiserConfig
 from training.denoiser.state import KIND
 
 DENOISER_GRAPH = "denoiser.onnx"
@@ -50,13 +50,15 @@ def weights_of(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(numpy_helper.to_array(held[name]).copy()).float() for name in names}
 
 
-def restore_parameters(path: Path, network: nn.Module, prefix: str = "") -> None:
+def restore_parameters(path: Path, network: nn.Module, prefix: str = "", but: Set[str] = frozenset()) -> None:
     """Give the parameters of `network` the weights of the graph at `path`, where `prefix` stands before each name.
+
+    Those named in `but` stay as they are.
 
     Raises:
         BundleError: the graph cannot be read, lacks a weight, or holds one of another shape.
     """
-    parameters = dict(network.named_parameters())
+    parameters = {name: parameter for name, parameter in network.named_parameters() if name not in but}
     weights = weights_of(path, [prefix + name for name in parameters])
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -77,7 +79,7 @@ def denoiser_checkpoint(bundle: Path) -> dict[str, Any]:
     if "config" not in facts:
         raise BundleError(f"{bundle}: its manifest has no training.denoiser.config; export it with this version")
     network = Denoiser(config_from_table(facts["config"]["model"], DenoiserConfig))
-    restore_parameters(bundle / DENOISER_GRAPH, network)
+    restore_parameters(bundle / DENOISER_GRAPH, network, but={SOUNDS_WEIGHT})
     return {
         "kind": KIND,
         "config": facts["config"],
@@ -120,7 +122,7 @@ def codec_checkpoints(bundle: Path) -> dict[str, dict[str, Any]]:
     average = {"network": decoder.state_dict(), "updates": 0}
     return {
         features_stage.CHECKPOINT: {
-            "kind": "codec-features",
+            "kind": features_stage.KIND,
             "model": {f"encoder.{name}": weight for name, weight in weights["encoder"].items()},
             **begun,
         },

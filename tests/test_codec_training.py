@@ -1,5 +1,6 @@
 """The codec's training on a made-up corpus: it learns, it resumes, it writes what the next stage needs."""
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -9,20 +10,30 @@ import pytest
 import soundfile
 import torch
 
-from engine.features import FEATURE_CHANNELS
+from engine.features import FEATURE_CHANNELS, FEATURE_SLICES
 from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ
 from engine.spectra import CONSTANT_Q_WINDOW_SAMPLES, constant_q, scaled_decibels
 from training.codec import bank
+from training.codec.alignment import align
 from training.codec.config import CodecTrainingConfig, StageConfig
 from training.codec.data import PreparedSongs
+from training.codec.encoder import Encoder
 from training.codec.features_stage import CHECKPOINT as FEATURES_CHECKPOINT
-from training.codec.features_stage import FeatureAutoencoder, train_features
-from training.codec.losses import SoundLosses, bank_targets, chroma_loss, pitch_profile_loss, semitone_losses, stft_loss
+from training.codec.features_stage import FeatureAutoencoder, frozen_encoder, train_features
+from training.codec.losses import (
+    SoundLosses,
+    bank_targets,
+    chroma_loss,
+    feature_losses,
+    pitch_profile_loss,
+    semitone_losses,
+    stft_loss,
+)
 from training.codec.partials_stage import train_partials
 from training.codec.prepare import prepare_song
 from training.codec.sound_stage import CHECKPOINT as SOUND_CHECKPOINT
 from training.codec.sound_stage import SoundTraining, train_sound
-from training.common.checkpoint import load_checkpoint
+from training.common.checkpoint import load_checkpoint, save_checkpoint
 from training.common.configs import load_config
 from training.encode_corpus import encode_song, write_statistics
 
@@ -97,6 +108,54 @@ def _check_encoding(config: CodecTrainingConfig) -> None:
         assert (statistics["std"] > 0).all()
 
 
+def test_an_encoder_that_goes_on_from_a_bundle_keeps_its_latents_places(
+    config: CodecTrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    begun = Encoder(config.encoder)
+    weights = {f"encoder.{name}": weight.clone() for name, weight in begun.state_dict().items()}
+    start = {"kind": "codec-features", "model": weights, "step": 0, "elapsed": 0.0}
+    save_checkpoint(tmp_path / FEATURES_CHECKPOINT, start)
+    again = dataclasses.replace(config, run=tmp_path)
+    train_features(again)
+    assert "but for" in capsys.readouterr().out
+    done = load_checkpoint(tmp_path / FEATURES_CHECKPOINT, "codec-features")
+    assert done["step"] > 0
+    train_features(again)
+    assert load_checkpoint(tmp_path / FEATURES_CHECKPOINT)["step"] == done["step"], "its minutes are used"
+    learned = frozen_encoder(again)
+    assert not torch.equal(learned.mix.weight, begun.mix.weight)
+
+
+def test_a_turned_encoder_is_the_other_one_again(config: CodecTrainingConfig) -> None:
+    torch.manual_seed(4)
+    reference = Encoder(config.encoder)
+    turned = copy.deepcopy(reference)
+    turned.turn(torch.randn(64, 64) / 8 + torch.eye(64), torch.randn(64))
+    songs = PreparedSongs(config.prepared, "train")
+    clips = songs.clips(np.random.default_rng(0), 4, 16, with_audio=False)
+    given = clips.features, clips.curves, reference.stack.initial_state(4)
+    wanted = reference(*given)[0]
+    assert (turned(*given)[0] - wanted).abs().max() > 0.5 * wanted.std()
+    assert align(turned, reference, songs) < 1e-3
+    assert (turned(*given)[0] - wanted).abs().max() < 0.05 * wanted.std()
+
+
+def test_what_features_are_off_by_is_told_in_decibels_and_by_pitch_class() -> None:
+    features = torch.rand(2, FEATURE_CHANNELS, 8, generator=torch.Generator().manual_seed(0))
+    tonal = torch.tensor([True, False])
+    assert all(float(loss) < 1e-9 for loss in feature_losses(features, features, tonal).values())
+    louder = feature_losses(features + 0.1, features, tonal)
+    assert float(louder["mel"]) == pytest.approx(8.0, rel=1e-3), "a tenth of 80 dB"
+    assert float(louder["chroma"]) < 0.01, "louder is the same pitch"
+    moved = features.clone()
+    moved[:, FEATURE_SLICES["harmonic"]] = features[:, FEATURE_SLICES["harmonic"]].roll(18, dims=1)
+    transposed = feature_losses(moved, features, tonal)
+    assert float(transposed["chroma"]) > 0.05
+    assert float(transposed["mel"]) == 0.0
+    assert float(feature_losses(moved, features, torch.zeros(2, dtype=torch.bool))["chroma"]) == 0.0, "drums"
+
+
 def test_the_features_loss_falls(config: CodecTrainingConfig) -> None:
     torch.manual_seed(0)
     model = FeatureAutoencoder(config)
@@ -104,7 +163,7 @@ def test_the_features_loss_falls(config: CodecTrainingConfig) -> None:
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     errors = []
     for _ in range(30):
-        features, *_ = model(clips, torch.zeros(8, 64, 8))
+        features, _, _ = model(clips, torch.zeros(8, 64, 8))
         error = ((features - clips.features) ** 2).mean()
         optimiser.zero_grad()
         error.backward()

@@ -1,3 +1,5 @@
+from typing import TypeVar
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,18 +18,22 @@ from training.denoiser.attention import (
     split_heads,
 )
 from training.denoiser.blocks import AttentionFlowInjection
-from training.denoiser.model import Denoiser, DenoiserConfig, parameter_count
+from training.denoiser.model import Denoiser, DenoiserConfig, load_weights, parameter_count, with_usual_sounds
+from training.denoiser.sounds import SOUND_CHANNELS
 
 TINY = DenoiserConfig((32, 32, 32), 1, 16, 1, 32, 16, 8)
 
+Net = TypeVar("Net", bound=nn.Module)
 
-def awake(network: nn.Module) -> nn.Module:
+
+def awake(network: Net) -> Net:
     """Give the layers that begin at zero some weight, as training does."""
     torch.manual_seed(0)
     for parameter in network.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network
 
 
 def inputs(batch: int, frames: int, seed: int = 1) -> list[Tensor]:
@@ -67,10 +73,32 @@ def test_timestep_and_style_change_v() -> None:
     assert (network(*later) - before).abs().max() > 1e-3
 
 
+def test_sounds_change_v_and_a_style_that_holds_them_says_the_same() -> None:
+    network = awake(Denoiser(TINY))
+    given, style = inputs(1, 32), torch.eye(len(STYLES))[3:4]
+    sounds = torch.randn(len(STYLES), SOUND_CHANNELS, generator=torch.Generator().manual_seed(2))
+    plain = network(*given[:3], style)
+    told = network(*given[:3], torch.cat([style, sounds[3:4]], dim=1))
+    assert (told - plain).abs().max() > 1e-3
+    torch.testing.assert_close(with_usual_sounds(network, sounds)(*given[:3], style), told, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_without_sounds_are_those_of_a_network_that_does_not_hear_them() -> None:
+    weights = awake(Denoiser(TINY)).state_dict()
+    del weights["embedding.sounds.weight"]
+    network = awake(Denoiser(TINY))
+    load_weights(network, weights)
+    given, style = inputs(1, 32), torch.eye(len(STYLES))[3:4]
+    sounds = torch.ones(1, SOUND_CHANNELS)
+    assert torch.equal(network(*given[:3], torch.cat([style, sounds], dim=1)), network(*given[:3], style))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_weights(Denoiser(DenoiserConfig()), weights)
+
+
 def test_every_parameter_learns_once_awake() -> None:
     network = awake(Denoiser(TINY)).train().requires_grad_(True)
     given = inputs(2, 64)
-    network(*given[:3], torch.ones_like(given[3])).square().mean().backward()
+    network(*given[:3], torch.ones(2, len(STYLES) + SOUND_CHANNELS)).square().mean().backward()
     idle = [
         name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()
     ]

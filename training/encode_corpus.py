@@ -1,8 +1,8 @@
 """Prepared songs to latents for the denoiser: `python -m training.encode_corpus --config CODEC.toml --out DIR`.
 
 One `<song>.npz` a song: latents float16 (4, 64, frames) of vocals, drums, bass, other as the encoder gives them; pitch
-(14, frames); curves_vocal and curves_mix (2, frames); song, the text of song.json. And `statistics.npz`: the mean and
-standard deviation (64,) of the training songs' stems.
+(14, frames); curves_vocal and curves_mix (2, frames); sounds (3, 48) of `training.denoiser.sounds`; song, the text of
+song.json. And `statistics.npz`: the mean and standard deviation (64,) of the training songs' stems.
 """
 
 import argparse
@@ -13,16 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.geometry import STEMS
 from training.codec.config import CodecTrainingConfig
 from training.codec.encoder import Encoder
 from training.codec.features_stage import frozen_encoder
 from training.common.configs import load_config
+from training.denoiser.sounds import sounds_of
 
 
 def encode_song(encoder: Encoder, song: Path, target: Path) -> None:
     """Write the latents of one prepared song, all of the file or nothing."""
     features = np.load(song / "features.npy", mmap_mode="r")
     curves = np.load(song / "curves.npy").astype(np.float32)
+    audio = np.load(song / "audio.npy", mmap_mode="r")
     with torch.no_grad():
         packed = torch.from_numpy(features.astype(np.float32)).transpose(1, 2)
         mean, _, _ = encoder(packed, torch.from_numpy(curves).transpose(1, 2), encoder.stack.initial_state(len(packed)))
@@ -32,6 +35,7 @@ def encode_song(encoder: Encoder, song: Path, target: Path) -> None:
         pitch=np.load(song / "pitch.npy"),
         curves_vocal=curves[0].T,
         curves_mix=np.load(song / "curves_mix.npy"),
+        sounds=sounds_of(dict(zip(STEMS, audio[1:].astype(np.float32) / 32_767, strict=True))),
         song=(song / "song.json").read_text(encoding="utf-8"),
     )
 

@@ -22,6 +22,7 @@ from engine.runtime import GraphError
 from engine.spectra import Array
 from training.corpus.folder import SONG_FILE, VOCALS, is_finished
 from training.denoiser.songs import STATISTICS, LatentsError, load_statistics
+from training.denoiser.sounds import sounds_of
 from training.encode_corpus import write_latents
 
 _bundles: list[Bundle] = []
@@ -45,6 +46,7 @@ def encode_folder(bundle: Bundle, folder: Path, target: Path) -> None:
         pitch=encoded[0].pitch,
         curves_vocal=encoded[0].curves,
         curves_mix=mix.curves,
+        sounds=sounds_of(audio),
         song=(folder / SONG_FILE).read_text(encoding="utf-8"),
     )
 

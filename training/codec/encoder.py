@@ -81,23 +81,36 @@ class Encoder(nn.Module):
         log_variance = torch.cat([log_variance for _, log_variance in heads], dim=-1)
         return mean.transpose(1, 2), log_variance.clamp(-12, 4).transpose(1, 2), state
 
+    @torch.no_grad()
+    def turn(self, matrix: Tensor, offset: Tensor) -> None:
+        """Map the means m (64,) to m @ matrix + offset from now on, in the last layers' own weights.
+
+        Args:
+            matrix: (64, 64).
+            offset: (64,).
+        """
+        heads: list[nn.Linear] = list(self.heads.values())  # type: ignore[arg-type]
+        weight = matrix.T @ torch.cat([head.weight[:SUBSPACE_CHANNELS] for head in heads])
+        bias = matrix.T @ torch.cat([head.bias[:SUBSPACE_CHANNELS] for head in heads])
+        for head, rows, values in zip(heads, weight.chunk(len(heads)), bias.chunk(len(heads)), strict=True):
+            head.weight[:SUBSPACE_CHANNELS], head.bias[:SUBSPACE_CHANNELS] = rows, values
+        self.linear.weight.copy_(matrix.T @ self.linear.weight)
+        self.linear.bias.copy_(matrix.T @ self.linear.bias + offset)
+
 
 class FeatureHead(nn.Module):
-    """A frame-by-frame head from the latents back to the features: it asks for pitch from the first step."""
+    """A head from the latents, a few frames at once, back to the features: it asks for all from the first step."""
 
-    def __init__(self, width: int = 768) -> None:
+    def __init__(self, width: int = 768, kernel: int = 5) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(LATENT_CHANNELS, width),
-            nn.GELU(),
-            nn.Linear(width, width),
-            nn.GELU(),
-            nn.Linear(width, FEATURE_CHANNELS),
-        )
-        self.linear = nn.Linear(LATENT_CHANNELS, FEATURE_CHANNELS)
+        self.into = nn.Conv1d(LATENT_CHANNELS, width, kernel, padding=kernel // 2)
+        self.hidden = nn.Conv1d(width, width, 1)
+        self.out = nn.Conv1d(width, FEATURE_CHANNELS, 1)
+        self.linear = nn.Conv1d(LATENT_CHANNELS, FEATURE_CHANNELS, 1)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents (batch, 64, frames) to features (batch, FEATURE_CHANNELS, frames)."""
-        by_frame = latents.transpose(1, 2)
-        features: Tensor = self.layers(by_frame) + self.linear(by_frame)
-        return features.transpose(1, 2)
+        hidden = nn.functional.gelu(self.into(latents))
+        hidden = hidden + nn.functional.gelu(self.hidden(hidden))
+        features: Tensor = self.out(hidden) + self.linear(latents)
+        return features

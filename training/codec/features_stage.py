@@ -1,11 +1,13 @@
 """The first stage: encoder and a small head learn to carry the features, pitch before all, through 64 numbers a frame.
 
 No sound is made here, so a step is cheap and the latents settle in minutes; the decoder then learns sound from latents
-that no longer move, and so may the denoiser, at the same time.
+that no longer move, and so may the denoiser, at the same time. An encoder that goes on from a bundle's is turned in the
+end to where the bundle's latents lay (`training.codec.alignment`), so that decoder and denoiser go on from theirs.
 """
 
 import itertools
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.features import FEATURE_SLICES
-from training.codec import bank
+from engine.geometry import LATENT_CHANNELS
+from training.codec.alignment import align
 from training.codec.config import CodecTrainingConfig
 from training.codec.data import DRUMS, Clips, PreparedSongs, prefetched
 from training.codec.encoder import Encoder, FeatureHead
@@ -24,25 +27,32 @@ from training.common.progress import TrainingProgress
 from training.common.schedules import Budget, annealed_rate
 
 CHECKPOINT = "features-" + LAST
-_WEIGHTS = {"mid": 8.0, "side": 2.0, "harmonic": 16.0, "percussive": 8.0, "pitch": 10.0, "partials": 0.6}
+KIND = "codec-features"
+_PREFIX = "encoder."
+# What the decoder can get right is what the latents hold: mid's mel bands in decibels first, and pitch. Of the rest it
+# needs little: flux follows from mid, and sides are much the same from frame to frame.
+_WEIGHTS = {
+    "mel": 1.0, "mid": 1.6, "side": 0.4, "harmonic": 3.2, "percussive": 1.6, "pitch": 300.0, "chroma": 1.5,
+}  # fmt: skip
+_NOISE_SHARE = 0.03  # of each latent's deviation: finer than this nothing is hidden in it
+_HEAD_RATE = 3.75  # the head's learning rate over the encoder's
 _PART_NAMES = ("vocals", "drums", "bass", "other")
 
 
 class FeatureAutoencoder(nn.Module):
-    """Encoder, feature head and a head for partials."""
+    """Encoder and feature head."""
 
     def __init__(self, config: CodecTrainingConfig) -> None:
         super().__init__()
         self.encoder = Encoder(config.encoder)
         self.head = FeatureHead()
-        self.partials = nn.Sequential(nn.Linear(64, 768), nn.GELU(), nn.Linear(768, bank.OSCILLATORS))
 
-    def forward(self, clips: Clips, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return features, compressed partials, mean and log variance; `noise` is (batch, 64, frames)."""
+    def forward(self, clips: Clips, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features, mean and log variance; `noise` is (batch, 64, frames), in the latents' own deviations."""
         state = self.encoder.stack.initial_state(len(clips.features)).to(clips.features.device)
         mean, log_variance, _ = self.encoder(clips.features, clips.curves, state)
-        latents = mean + noise * torch.exp(0.5 * log_variance)
-        return self.head(latents), self.partials(latents.transpose(1, 2)), mean, log_variance
+        latents = mean + noise * mean.detach().std(dim=(0, 2), keepdim=True)
+        return self.head(latents), mean, log_variance
 
 
 def train_features(config: CodecTrainingConfig) -> None:
@@ -51,13 +61,21 @@ def train_features(config: CodecTrainingConfig) -> None:
     processes = start_processes(config.device, config.threads)
     torch.manual_seed(config.seed)
     model = FeatureAutoencoder(config).to(processes.device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=1e-3)
-    path, step, elapsed = config.run / CHECKPOINT, 0, 0.0
+    groups = [{"params": model.encoder.parameters()}, {"params": model.head.parameters()}]
+    optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.8, 0.98), weight_decay=1e-3)
+    path, step, elapsed, reference = config.run / CHECKPOINT, 0, 0.0, None
     if path.exists():
-        saved = load_checkpoint(path, "codec-features")
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
+        saved = load_checkpoint(path, KIND)
+        if "optimiser" in saved:
+            model.load_state_dict(saved["model"])
+            optimiser.load_state_dict(saved["optimiser"])
+            reference = saved["reference"]
+        else:  # a bundle's encoder, to go on from
+            reference = _encoder_weights(saved)
+            model.encoder.load_state_dict(reference)
         step, elapsed = saved["step"], saved["elapsed"]
+        if elapsed >= 60.0 * stage.minutes:
+            return
     songs = PreparedSongs(config.prepared, "train")
     held_out = PreparedSongs(config.prepared, "validation")
     rng = np.random.default_rng(config.seed + step)
@@ -69,8 +87,9 @@ def train_features(config: CodecTrainingConfig) -> None:
         for clips in batches:
             elapsed = time.monotonic() - started
             fraction = budget.fraction(step, elapsed)
-            for group in optimiser.param_groups:
-                group["lr"] = annealed_rate(stage.learning_rate, step, fraction, stage.warm_up_steps)
+            rate = annealed_rate(stage.learning_rate, step, fraction, stage.warm_up_steps)
+            for group, share in zip(optimiser.param_groups, (1.0, _HEAD_RATE), strict=True):
+                group["lr"] = rate * share
             losses = _step(model, optimiser, clips.to(processes.device), config)
             step += 1
             progress.update(fraction, step, budget.seconds_left(step, elapsed), losses)
@@ -85,31 +104,47 @@ def train_features(config: CodecTrainingConfig) -> None:
                 )
                 for name, value in itertools.chain(losses.items(), figures.items()):
                     writer.add_scalar(f"features/{name}", value, step)
-                payload = {"kind": "codec-features", "model": model.state_dict(), "optimiser": optimiser.state_dict()}
-                save_checkpoint(path, {**payload, "step": step, "elapsed": elapsed})
+                payload = {"kind": KIND, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+                save_checkpoint(path, {**payload, "step": step, "elapsed": elapsed, "reference": reference})
             if finished:
-                return
+                break
+    if reference is not None:
+        _end_where_it_began(config, model.encoder.cpu(), reference, songs)
+
+
+def _end_where_it_began(
+    config: CodecTrainingConfig, encoder: Encoder, reference: dict[str, Tensor], songs: PreparedSongs
+) -> None:
+    """Turn the encoder that went on from `reference` to its latents; the head, which knows others, is given up."""
+    path, before = config.run / CHECKPOINT, Encoder(config.encoder)
+    before.load_state_dict(reference)
+    share = align(encoder, before, songs)
+    print(f"codec features: the latents are what they were but for {share:.1%} of their variance")
+    saved = load_checkpoint(path, KIND)
+    model = {f"{_PREFIX}{name}": weight for name, weight in encoder.state_dict().items()}
+    save_checkpoint(path, {"kind": KIND, "model": model, "step": saved["step"], "elapsed": saved["elapsed"]})
 
 
 def frozen_encoder(config: CodecTrainingConfig) -> Encoder:
     """Return the first stage's encoder, its weights fixed."""
-    saved = load_checkpoint(config.run / CHECKPOINT, "codec-features")["model"]
-    encoder, prefix = Encoder(config.encoder), "encoder."
-    weights = {name.removeprefix(prefix): weight for name, weight in saved.items() if name.startswith(prefix)}
-    encoder.load_state_dict(weights)
+    encoder = Encoder(config.encoder)
+    encoder.load_state_dict(_encoder_weights(load_checkpoint(config.run / CHECKPOINT, KIND)))
     return encoder.eval().requires_grad_(False)
+
+
+def _encoder_weights(saved: dict[str, Any]) -> dict[str, Tensor]:
+    model: dict[str, Tensor] = saved["model"]
+    return {name.removeprefix(_PREFIX): weight for name, weight in model.items() if name.startswith(_PREFIX)}
 
 
 def _step(
     model: FeatureAutoencoder, optimiser: torch.optim.Optimizer, clips: Clips, config: CodecTrainingConfig
 ) -> dict[str, float]:
-    noise = torch.randn(len(clips.features), 64, clips.features.shape[2], device=clips.features.device)
+    shape = len(clips.features), LATENT_CHANNELS, clips.features.shape[2]
+    noise = _NOISE_SHARE * torch.randn(shape, device=clips.features.device)
     with mixed_precision(clips.features.device, config.mixed_precision):
-        features, compressed, mean, log_variance = model(clips, noise)
-    losses = feature_losses(features.float(), clips.features)
-    target = clips.partials[:, :, 0].clamp(min=0) ** bank.AMPLITUDE_POWER
-    tonal = (clips.part != DRUMS).float()[:, None, None]
-    losses["partials"] = (tonal * (compressed.float() - target) ** 2).sum(dim=2).mean() / 10
+        features, mean, log_variance = model(clips, noise)
+    losses = feature_losses(features.float(), clips.features, clips.part != DRUMS)
     divergence = kullback_leibler(mean.float(), log_variance.float())
     total = (
         torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum() + config.kl_weight * divergence
@@ -128,7 +163,7 @@ def pitch_shares(model: FeatureAutoencoder, songs: PreparedSongs, clips: int = 9
         return {}
     device = next(model.parameters()).device
     batch = songs.clips(np.random.default_rng(7), clips, 32, with_audio=False).to(device)
-    features, _, mean, _ = model(batch, torch.zeros(clips, 64, 32, device=device))
+    features, mean, _ = model(batch, torch.zeros(clips, LATENT_CHANNELS, 32, device=device))
     rows = FEATURE_SLICES["harmonic"]
     estimate, target = (square_root_amplitude(x[:, rows].float()) ** 4 for x in (features, batch.features))
     fold = constant_q_fold().to(device)

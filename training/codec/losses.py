@@ -12,6 +12,7 @@ from engine.metrics import fold_matrix
 from engine.spectra import (
     CONSTANT_Q_FFT_SAMPLES,
     CONSTANT_Q_WINDOW_SAMPLES,
+    FLOOR_DB,
     constant_q,
     constant_q_bank,
     mel_bank,
@@ -21,6 +22,7 @@ from training.codec import bank
 STFT_WINDOWS = (4_096, 2_048, 1_024, 512, 256, 128)
 _MEL_WINDOWS = (1_024, 2_048)
 _LOG_FLOOR = 1e-4
+_SOUNDING, _HEARD = 0.3, 0.25  # of a frame's loudest band, scaled: -56 and -60 dB
 _CONSTANT_Q_FFT_BINS = 1_680  # the highest filter ends below 4.5 kHz
 
 
@@ -52,11 +54,30 @@ def pitch_profile_loss(estimate: Tensor, target: Tensor) -> Tensor:
     return (weight * ((estimate - target) / (loudest + 0.01)) ** 2).mean()
 
 
-def feature_losses(estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Return the squared errors of features (batch, FEATURE_CHANNELS, frames) by channel, and the pitch profile's."""
+def feature_losses(estimate: Tensor, target: Tensor, tonal: Tensor) -> dict[str, Tensor]:
+    """Return how far features are off, by name: what decoded sound is measured by, and squared errors by channel.
+
+    `mel` is the distance of mid's mel bands in decibels where something sounds, `pitch` that of pitch profiles,
+    `chroma` the divergence of the shares of energy on the pitch classes.
+
+    Args:
+        estimate: (batch, FEATURE_CHANNELS, frames).
+        target: the same.
+        tonal: (batch,), true where there is pitch.
+    """
     losses = {name: ((estimate[:, rows] - target[:, rows]) ** 2).mean() for name, rows in FEATURE_SLICES.items()}
-    harmonic = FEATURE_SLICES["harmonic"]
-    losses["pitch"] = pitch_profile_loss(estimate[:, harmonic], target[:, harmonic])
+    estimated, wanted = (x[:, FEATURE_SLICES["mid"]] for x in (estimate, target))
+    sounding = (wanted.amax(dim=1) > _SOUNDING).float()
+    off_db = (estimated - wanted).abs().mean(dim=1) * -FLOOR_DB
+    losses["mel"] = (off_db * sounding).sum() / sounding.sum().clamp(min=1)
+    estimated, wanted = (x[:, FEATURE_SLICES["harmonic"]] for x in (estimate, target))
+    losses["pitch"] = pitch_profile_loss(estimated, wanted)
+    fold = constant_q_fold().to(target.device)
+    energies = (fold @ square_root_amplitude(x) ** 4 + 1e-9 for x in (estimated, wanted))
+    own, shares = (energy / energy.sum(dim=1, keepdim=True) for energy in energies)
+    heard = (wanted.amax(dim=1) > _HEARD).float() * tonal.float()[:, None]
+    divergence = (shares * (torch.log(shares) - torch.log(own))).sum(dim=1)
+    losses["chroma"] = (divergence * heard).sum() / heard.sum().clamp(min=1)
     return losses
 
 
@@ -194,7 +215,7 @@ def chroma_loss(compressed: Tensor, harmonic: Tensor) -> Tensor:
         compressed: (batch, 4 x frames, OSCILLATORS) compressed amplitudes.
         harmonic: (batch, constant-Q bins, frames) in scaled decibels; frames below -60 dB do not count.
     """
-    heard = (harmonic.amax(dim=1) > 0.25).float()
+    heard = (harmonic.amax(dim=1) > _HEARD).float()
     target = (constant_q_fold().to(harmonic.device) @ square_root_amplitude(harmonic) ** 4).transpose(1, 2) + 1e-9
     energy = (compressed ** (2 / bank.AMPLITUDE_POWER)).unflatten(1, (-1, SPECTRA_PER_FRAME)).mean(dim=2)
     estimate = energy @ heard_classes().to(compressed.device) + 1e-9

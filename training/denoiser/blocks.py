@@ -21,20 +21,26 @@ def timestep_features(timestep: Tensor, timesteps: int) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """Timestep and style as one vector, which the FiLM of every block reads."""
+    """Timestep, style and, in training, sounds as one vector, which the FiLM of every block reads."""
 
-    def __init__(self, timesteps: int, styles: int, channels: int) -> None:
-        """Make the embedding for `timesteps` noise levels and `styles` style weights."""
+    def __init__(self, timesteps: int, styles: int, sounds: int, channels: int) -> None:
+        """Make the embedding for `timesteps` noise levels, `styles` style weights and `sounds` sound weights."""
         super().__init__()
         self.timesteps = timesteps
         self.timestep = nn.Sequential(
             nn.Linear(2 * EMBEDDING_FREQUENCIES, channels), nn.SiLU(), nn.Linear(channels, channels)
         )
         self.style = nn.Linear(styles, channels, bias=False)
+        self.sounds = nn.Linear(sounds, channels, bias=False)
+        nn.init.zeros_(self.sounds.weight)
 
     def forward(self, timestep: Tensor, style: Tensor) -> Tensor:
-        """Map timestep (batch,) and style (batch, styles) to (batch, channels)."""
-        return nn.functional.silu(self.timestep(timestep_features(timestep, self.timesteps)) + self.style(style))
+        """Map timestep (batch,) and style (batch, styles), sounds behind it or not, to (batch, channels)."""
+        styles = self.style.in_features
+        asked = self.style(style[:, :styles])
+        if style.shape[1] > styles:
+            asked = asked + self.sounds(style[:, styles:])
+        return nn.functional.silu(self.timestep(timestep_features(timestep, self.timesteps)) + asked)
 
 
 class Film(nn.Module):

@@ -14,6 +14,7 @@ from engine.conditions import LAYOUT
 from engine.schedule import TIMESTEPS, timestep_pairs
 from training.denoiser.config import DataConfig
 from training.denoiser.songs import LatentsError, LatentSong
+from training.denoiser.sounds import NOISE_STD
 from training.denoiser.tasks import draw_hiding, hide
 
 SONG_START_SHARE = 0.1
@@ -32,7 +33,7 @@ class Batch:
         noise: standard normal, like `clean`.
         timestep: (batch,) int64 in 0 to 799.
         conditions: (batch, CONDITION_CHANNELS, frames) float32.
-        style: (batch, styles) float32.
+        style: (batch, styles + SOUND_CHANNELS) float32, the sounds behind the style.
         generated: (batch, stems, frames) float32, 1 where the accompaniment is to be made, 0 where it is known.
         harmony: (batch, 24 chord + 24 key + 1 flag, frames) float32, the song's own, whether given or hidden.
     """
@@ -67,12 +68,16 @@ def make_batch(songs: Sequence[LatentSong], data: DataConfig, rng: np.random.Gen
     hide(conditions, vocal_curves, hiding)
     style = np.stack([song.style for song in chosen]).astype(np.float32)
     style[hiding.style_dropped] = 0.0
+    noise = rng.standard_normal(clean.shape, dtype=np.float32)
+    timestep = _draw_timesteps(count, data.sampler_steps, rng)
+    sounds = _blurred(np.stack([song.sounds for song in chosen]), rng)
+    sounds[hiding.sounds_dropped] = 0.0
     return Batch(
         clean=clean,
-        noise=rng.standard_normal(clean.shape, dtype=np.float32),
-        timestep=_draw_timesteps(count, data.sampler_steps, rng),
+        noise=noise,
+        timestep=timestep,
         conditions=conditions,
-        style=style,
+        style=np.concatenate([style, sounds], axis=1),
         generated=(~hiding.known).astype(np.float32),
         harmony=harmony,
     )
@@ -98,6 +103,13 @@ def _add_vocal_noise(conditions: Floats, largest_std: float, rng: np.random.Gene
     vocal = conditions[:, LAYOUT.vocal_latents.content]
     std = rng.random((len(vocal), 1, 1), dtype=np.float32) * np.float32(largest_std)
     vocal += std * rng.standard_normal(vocal.shape, dtype=np.float32)
+
+
+def _blurred(sounds: Floats, rng: np.random.Generator) -> Floats:
+    """Return `sounds` (windows, SOUND_CHANNELS) with noise, so that they do not tell one song from all others."""
+    noise = NOISE_STD * rng.standard_normal(sounds.shape, dtype=np.float32) * sounds[:, -1:]
+    noise[:, -1] = 0.0
+    return sounds + noise
 
 
 def _draw_timesteps(count: int, sampler_steps: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ The way of the data (001 section IV, 000 section 2.2.3):
                             every block: FiLM by (timestep, style) and by C; attention flow injected at every level
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +28,14 @@ from training.denoiser.blocks import (
     PlainBlock,
     ResidualBlock,
 )
+from training.denoiser.sounds import SOUND_CHANNELS
 
 FRAMES_MULTIPLE = 4
 VOCAL_GROUPS = (LAYOUT.vocal_latents, LAYOUT.vocal_pitch, LAYOUT.timeline)
 VOCAL_CHANNELS = sum(group.channels for group in VOCAL_GROUPS)
 ACCOMPANIMENT_START = LAYOUT.timeline.start
+SOUNDS_WEIGHT = "embedding.sounds.weight"
+"""The weight that a bundle does without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Denoiser(nn.Module):
         self.config = config
         full, half, quarter = config.widths
         self.register_buffer("alpha_bar", torch.tensor(ALPHA_BAR, dtype=torch.float32), persistent=False)
-        self.embedding = Embedding(TIMESTEPS, len(STYLES), config.embedding_channels)
+        self.embedding = Embedding(TIMESTEPS, len(STYLES), SOUND_CHANNELS, config.embedding_channels)
         self.flow = AttentionFlow(LAYOUT.attention.channels, config.flow_channels, config.embedding_channels)
 
         stream_channels = ACCOMPANIMENT_CHANNELS + CONDITION_CHANNELS - ACCOMPANIMENT_START
@@ -121,7 +125,7 @@ class Denoiser(nn.Module):
             x: noisy normalised latents of drums, bass and other, (batch, 192, frames), frames a multiple of 4.
             timestep: (batch,) float32 in 0 to 799.
             conditions: (batch, CONDITION_CHANNELS, frames), packed by `engine.conditions`.
-            style: (batch, styles) weights.
+            style: (batch, styles) weights, in training with those of `training.denoiser.sounds` behind them.
 
         Returns:
             v, (batch, 192, frames).
@@ -160,6 +164,25 @@ class Denoiser(nn.Module):
         for block in level.blocks:
             x = block(x, embedding, context)
         return level.injection(x, flow, time)
+
+
+def load_weights(network: Denoiser, weights: Mapping[str, Tensor]) -> None:
+    """Give `network` the `weights` of another; those of a bundle or an older training lack the sounds, which count 0.
+
+    Raises:
+        RuntimeError: the weights are those of another size of denoiser.
+    """
+    sounds = network.embedding.sounds.weight
+    network.load_state_dict({SOUNDS_WEIGHT: torch.zeros_like(sounds), **weights})
+
+
+def with_usual_sounds(network: Denoiser, sounds: Tensor) -> Denoiser:
+    """Put each style's usual `sounds` (styles, SOUND_CHANNELS) into the style's own weights; return `network`."""
+    with torch.no_grad():
+        embedding = network.embedding
+        embedding.style.weight += embedding.sounds.weight @ sounds.T
+        embedding.sounds.weight.zero_()
+    return network
 
 
 def halved(x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from engine.geometry import LATENT_CHANNELS, LATENT_RATE_HZ, STEMS
 from engine.harmony import ChordSpan, Key
 from engine.styles import STYLES, style_index
 from engine.timeline import Timeline
+from training.denoiser.sounds import sound_weights
 
 STATISTICS = "statistics.npz"
 HELD_OUT_EVERY = 10
@@ -56,6 +57,7 @@ class LatentSong:
         packed: (CONDITION_CHANNELS, frames) float16; attention holds the accompaniment's curves, and `known` the whole
             accompaniment, which is also what the denoiser learns to make.
         vocal_curves: (2, frames) float16, the vocal's own arousal and focus.
+        sounds: the weights of `training.denoiser.sounds`; zeros where they are not known.
     """
 
     name: str
@@ -63,6 +65,7 @@ class LatentSong:
     style: NDArray[np.bool_]
     packed: NDArray[np.float16]
     vocal_curves: NDArray[np.float16]
+    sounds: NDArray[np.float32]
 
     @property
     def frames(self) -> int:
@@ -134,7 +137,8 @@ def _song(name: str, arrays: Mapping[str, NDArray[Any]], statistics: LatentStati
     if not np.isfinite(packed).all():
         raise ValueError("a latent or condition is not finite")
     curves = arrays["curves_vocal"].astype(np.float16)
-    return LatentSong(name, song.get("split", "train"), _style(song.get("style")), packed, curves)
+    sounds = sound_weights(arrays.get("sounds"))
+    return LatentSong(name, song.get("split", "train"), _style(song.get("style")), packed, curves, sounds)
 
 
 def _key(name: str | None, frames: int) -> NDArray[np.float32] | None:

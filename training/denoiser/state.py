@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from engine.styles import STYLES
 from training.common.checkpoint import BEST, LAST, load_checkpoint, remove_partial_files, save_checkpoint
 from training.common.configs import config_from_table, config_to_table
 from training.common.ema import ExponentialMovingAverage
 from training.common.schedules import EarlyStopping
 from training.denoiser.config import DenoiserTraining, OptimiserConfig
 from training.denoiser.harmony import HarmonyHeads
-from training.denoiser.model import Denoiser, DenoiserConfig
+from training.denoiser.model import Denoiser, DenoiserConfig, load_weights
 from training.denoiser.songs import LatentStatistics
+from training.denoiser.sounds import SOUND_CHANNELS
 
 KIND = "denoiser"
 
@@ -31,6 +34,7 @@ class TrainingState:
         optimiser: AdamW with its moments.
         heads_optimiser: that of the heads, apart, so that a training may take them up later.
         statistics: the normalisation of the latents.
+        style_sounds: (styles, SOUND_CHANNELS), each style's usual sounds, for the export.
         step: finished steps.
         elapsed_seconds: seconds of training, over all resumed runs.
         stopping: the best held-out loss and for how long it was not beaten.
@@ -42,6 +46,7 @@ class TrainingState:
     optimiser: torch.optim.Optimizer
     heads_optimiser: torch.optim.Optimizer
     statistics: LatentStatistics
+    style_sounds: NDArray[np.float32]
     step: int = 0
     elapsed_seconds: float = 0.0
     stopping: EarlyStopping = field(default_factory=lambda: EarlyStopping(0))
@@ -59,6 +64,7 @@ def fresh_state(config: DenoiserTraining, statistics: LatentStatistics, device: 
         optimiser=make_optimiser(network, config.optimiser),
         heads_optimiser=make_optimiser(heads, config.optimiser),
         statistics=statistics,
+        style_sounds=np.zeros((len(STYLES), SOUND_CHANNELS), np.float32),
         stopping=EarlyStopping(config.run.patience),
     )
 
@@ -78,8 +84,8 @@ def start_from_weights(state: TrainingState, weights: dict[str, torch.Tensor]) -
         ValueError: the weights are those of another size of denoiser.
     """
     try:
-        state.network.load_state_dict(weights)
-        state.average.network.load_state_dict(weights)
+        load_weights(state.network, weights)
+        load_weights(state.average.network, weights)
     except RuntimeError as error:
         raise ValueError(f"the weights do not fit the config's model: {error}") from error
 
@@ -111,6 +117,7 @@ def _facts(state: TrainingState, config: DenoiserTraining) -> dict[str, Any]:
         "elapsed_seconds": state.elapsed_seconds,
         "latent_mean": torch.from_numpy(state.statistics.mean),
         "latent_std": torch.from_numpy(state.statistics.std),
+        "style_sounds": torch.from_numpy(state.style_sounds),
     }
 
 
@@ -149,5 +156,5 @@ def averaged_denoiser(path: Path) -> tuple[Denoiser, dict[str, Any]]:
     """
     payload = load_checkpoint(path, KIND)
     network = Denoiser(config_from_table(payload["config"]["model"], DenoiserConfig))
-    network.load_state_dict(payload["average"]["network"])
+    load_weights(network, payload["average"]["network"])
     return network.eval().requires_grad_(False), payload

@@ -29,6 +29,7 @@ DROP_SHARES = {
     "position": 0.10,
 }
 STYLE_DROP_SHARE = 0.2
+SOUNDS_DROP_SHARE = 0.2
 
 Bools = NDArray[np.bool_]
 
@@ -44,6 +45,7 @@ class Hiding:
         dropped: group name to (batch,), true where the group is absent.
         style_dropped: (batch,), true where the style is unknown.
         vocal_curves: (batch,), true where the attention curves are the vocal's own.
+        sounds_dropped: (batch,), true where what the stems sound like is not told; so wherever the style is not.
     """
 
     task: NDArray[np.int64]
@@ -52,6 +54,7 @@ class Hiding:
     dropped: dict[str, Bools]
     style_dropped: Bools
     vocal_curves: Bools
+    sounds_dropped: Bools
 
 
 def draw_hiding(rng: np.random.Generator, batch: int, frames: int) -> Hiding:
@@ -59,8 +62,8 @@ def draw_hiding(rng: np.random.Generator, batch: int, frames: int) -> Hiding:
     task = rng.choice(len(TASK_SHARES), size=batch, p=TASK_SHARES)
     known, prefix = draw_known(rng, task, frames)
     dropped = {name: rng.random(batch) < share for name, share in DROP_SHARES.items()}
-    style_dropped = rng.random(batch) < STYLE_DROP_SHARE
     unconditional = rng.random(batch) < UNCONDITIONAL_SHARE
+    style_dropped = (rng.random(batch) < STYLE_DROP_SHARE) | unconditional
     for name in FOLLOWED_GROUPS:
         dropped[name] |= unconditional
     return Hiding(
@@ -68,8 +71,9 @@ def draw_hiding(rng: np.random.Generator, batch: int, frames: int) -> Hiding:
         known=known,
         visible_end=draw_visible_end(rng, prefix, frames),
         dropped=dropped,
-        style_dropped=style_dropped | unconditional,
+        style_dropped=style_dropped,
         vocal_curves=rng.random(batch) < VOCAL_CURVES_SHARE / (1.0 - DROP_SHARES["attention"]),
+        sounds_dropped=style_dropped | (rng.random(batch) < SOUNDS_DROP_SHARE),
     )
 
 

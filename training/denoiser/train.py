@@ -21,6 +21,7 @@ from training.denoiser.harmony import DenoiserInTraining, harmony_loss
 from training.denoiser.model import parameter_count
 from training.denoiser.objective import training_tensors, v_errors, weighted_loss
 from training.denoiser.songs import LatentSong, LatentStatistics, hours, load_songs, load_statistics, split_songs
+from training.denoiser.sounds import usual_sounds
 from training.denoiser.state import TrainingState, fresh_state, resume, save_best, save_last, start_from_weights
 from training.denoiser.teacher import Teacher
 from training.denoiser.validation import (
@@ -78,6 +79,8 @@ def train(
         show: whether to show progress.
     """
     state = fresh_state(config, material.statistics, processes.device)
+    songs = material.training
+    state.style_sounds = usual_sounds([song.style for song in songs], [song.sounds for song in songs])
     if weights is not None:
         start_from_weights(state, weights)
     resumed = resume(out, state)
