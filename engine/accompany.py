@@ -30,7 +30,7 @@ from engine.timeline import Timeline
 from engine.window import Heard, Model, Place, normalised, sample_window, window_conditions
 from engine.wish import Kept, Wish
 
-__all__ = ["Kept", "Timings", "Wish", "accompany"]
+__all__ = ["Kept", "Timings", "Wish", "accompany", "take_latents"]
 
 Array = NDArray[np.float32]
 Progress = Callable[[str, float], None]
@@ -94,6 +94,41 @@ def accompany(
     if not chunks:
         return dict(kept.stems)
     span = Span.around(chunks, codec.settling_frames(bundle))
+    latents = _made(bundle, vocal, timeline, wish, kept, chunks, span, tell, timings)
+    with timings.stage("decode"):
+        count = span.samples_in(samples)
+        made = latents[:, : frames_covering(count)]
+        decoded = finished(bundle, made, count, wish.style, new_stems, lambda share: tell("decode", share))
+    fresh = dict(zip(new_stems, decoded, strict=True))
+    return {stem: _joined(stem, fresh, kept, span) for stem in STEMS if stem in fresh or stem in kept.stems}
+
+
+def take_latents(bundle: Model, vocal: Array, timeline: Timeline, wish: Wish) -> Array:
+    """Return the normalised latents (192, frames) of a first take, which `engine.finish.finished` decodes.
+
+    The arguments are those of `accompany`.
+    """
+    samples = vocal.shape[-1]
+    _check_audio("vocal", vocal, samples)
+    chunks = _plan(samples, bundle.sampling, Kept(), STEMS)
+    span = Span.around(chunks, codec.settling_frames(bundle))
+    latents = _made(bundle, vocal, timeline, wish, Kept(), chunks, span, _ignore, Timings())
+    return latents[:, : frames_covering(samples)]
+
+
+def _made(
+    bundle: Model,
+    vocal: Array,
+    timeline: Timeline,
+    wish: Wish,
+    kept: Kept,
+    chunks: tuple[Chunk, ...],
+    span: Span,
+    tell: Progress,
+    timings: Timings,
+) -> Array:
+    """Return the normalised latents (192, span frames) of all stems, made anew where `chunks` say."""
+    samples, new_stems = vocal.shape[-1], kept.new_stems(wish)
     with timings.stage("encode"):
         heard = _hear(bundle, span.audio(vocal))
         wish = _harmonised(bundle.harmony, vocal, heard, span, timeline, wish)
@@ -107,12 +142,7 @@ def accompany(
             latents[:, new] = result[:, chunk.new_in_window]
             mask[:, new] = True
             tell("denoise", done / len(chunks))
-    with timings.stage("decode"):
-        count = span.samples_in(samples)
-        made = latents[:, : frames_covering(count)]
-        decoded = finished(bundle, made, count, wish.style, new_stems, lambda share: tell("decode", share))
-    fresh = dict(zip(new_stems, decoded, strict=True))
-    return {stem: _joined(stem, fresh, kept, span) for stem in STEMS if stem in fresh or stem in kept.stems}
+    return latents
 
 
 def _plan(samples: int, sampling: SamplingFacts, kept: Kept, new_stems: tuple[str, ...]) -> tuple[Chunk, ...]:

@@ -1,9 +1,10 @@
 """How much of a wash a bundle leaves between strokes: `python -m export.expansions --bundle B --songs DIR [--write]`.
 
 Through each downward expander (`engine.expander`) of a grid, what is generated to a song's vocal is compared with the
-song's own stem at the same loudness: the Fréchet distance of their log-mel statistics, its geometric mean over songs,
-so that one song with an unusual kit does not decide. `--write` puts the best ones into the bundle's manifest as
-`stem_expansions`; measure `export.levels` afterwards. Measure on train songs; ten minutes.
+song's own stem at the same loudness: by the Fréchet distances of their log-mel statistics and of their latents, the
+geometric mean of both and over songs, so that neither of the two nor one song with an unusual kit decides. `--write`
+puts the best ones into the bundle's manifest as `stem_expansions`; measure `export.levels` afterwards. Measure on train
+songs; ten minutes.
 """
 
 import json
@@ -13,18 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.accompany import accompany
+from engine.accompany import take_latents
 from engine.bundle import Bundle, BundleError
 from engine.expander import Expansion
+from engine.finish import finished
 from engine.geometry import STEMS
 from engine.mixer import apply_gain
 from engine.runtime import GraphError
-from engine.sound_sets import Moments, frechet_distance, log_mel_statistics
+from engine.sound_sets import Moments, frechet_distance, latent_vectors, log_mel_statistics
 from export.levels import active_rms_db, change_manifest, measuring_parser, song_folders, song_task
 from training.corpus.folder import VOCALS
 
-BELOW_DB = (-60.0, -55.0, -50.0, -45.0, -40.0)
-RATIOS = (1.5, 2.0, 2.5, 3.0)
+BELOW_DB = (-60.0, -55.0, -50.0, -45.0)
+RATIOS = (1.25, 1.5, 2.0)
 NONE = Expansion(0.0, 1.0)
 CHOICES = (NONE, *(Expansion(below_db, ratio) for ratio in RATIOS for below_db in BELOW_DB))
 LEAST_DISTANCE = 1e-3
@@ -45,16 +47,20 @@ def measured(bundle: Bundle, folders: Sequence[Path], seconds: float) -> dict[st
         ValueError: a stem or song.json is missing or damaged.
     """
     found: dict[str, dict[Expansion, list[float]]] = {stem: {choice: [] for choice in CHOICES} for stem in STEMS}
+    embeddings = log_mel_statistics, latent_vectors(bundle)
     for seed, folder in enumerate(folders):
         audio, timeline, wish = song_task(bundle, folder, seconds, seed)
         sounding = {stem: level for stem in STEMS if np.isfinite(level := active_rms_db(audio[stem]))}
-        real = {stem: Moments.of(log_mel_statistics(audio[stem])) for stem in sounding}
+        real = {stem: [Moments.of(embed(audio[stem])) for embed in embeddings] for stem in sounding}
+        latents = take_latents(bundle, audio[VOCALS], timeline, wish)
         for choice in CHOICES:
-            made = accompany(_with_expansion(bundle, choice), audio[VOCALS], timeline, wish)
-            for stem, level_db in sounding.items():
-                as_loud = apply_gain(made[stem], _finite(level_db - active_rms_db(made[stem])))
-                distance = frechet_distance(Moments.of(log_mel_statistics(as_loud)), real[stem])
-                found[stem][choice].append(distance)
+            sound = finished(_with_expansion(bundle, choice), latents, audio[VOCALS].shape[1], wish.style)
+            for stem, made in zip(STEMS, sound, strict=True):
+                if stem in sounding:
+                    as_loud = apply_gain(made, _finite(sounding[stem] - active_rms_db(made)))
+                    sets = [Moments.of(embed(as_loud)) for embed in embeddings]
+                    distances = [frechet_distance(*pair) for pair in zip(sets, real[stem], strict=True)]
+                    found[stem][choice].append(_typical(distances))
     return {
         stem: {choice: _typical(distances) for choice, distances in of_stem.items()}
         for stem, of_stem in found.items()

@@ -42,14 +42,14 @@ def test_weights_end_with_the_known_flag() -> None:
     assert not sound_weights(None).any()
 
 
-def test_a_style_has_the_mean_of_its_songs_and_one_without_songs_that_of_all() -> None:
+def test_a_style_has_the_median_of_its_songs_and_one_without_songs_that_of_all() -> None:
     ballad, rock, waltz = np.eye(len(STYLES), dtype=bool)[[0, 2, 9]]
     known = [sound_weights(np.full((3, 48), level, np.float32)) for level in (-6.0, -5.0, -3.0)]
     usual = usual_sounds([ballad, ballad, rock, waltz], [*known, sound_weights(None)])
     np.testing.assert_allclose(usual[0], (known[0] + known[1]) / 2, rtol=1e-5)
     np.testing.assert_allclose(usual[2], known[2], rtol=1e-5)
     for row in (1, 9):
-        np.testing.assert_allclose(usual[row], np.mean(known, axis=0), rtol=1e-5)
+        np.testing.assert_allclose(usual[row], np.median(known, axis=0), rtol=1e-5)
     assert not usual_sounds([ballad], [sound_weights(None)]).any()
 
 

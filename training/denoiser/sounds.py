@@ -46,7 +46,7 @@ def sound_weights(sounds: NDArray[np.floating] | None) -> Floats:
 
 
 def usual_sounds(styles: Sequence[NDArray[np.bool_]], sounds: Sequence[Floats]) -> Floats:
-    """Return the mean weights of each style's songs, (styles, SOUND_CHANNELS); of all songs where a style has none.
+    """Return the median weights of each style's songs, (styles, SOUND_CHANNELS); of all songs where a style has none.
 
     Args:
         styles: of each song, (styles,), true at its style.
@@ -54,6 +54,6 @@ def usual_sounds(styles: Sequence[NDArray[np.bool_]], sounds: Sequence[Floats]) 
     """
     of_style, of_song = np.array(styles), np.array(sounds)
     known = of_song[:, -1] > 0.0
-    everyone = of_song[known].mean(axis=0) if known.any() else np.zeros(SOUND_CHANNELS)
-    rows = [of_song[chosen].mean(axis=0) if (chosen := known & has).any() else everyone for has in of_style.T]
+    everyone = np.median(of_song[known], axis=0) if known.any() else np.zeros(SOUND_CHANNELS)
+    rows = [np.median(of_song[chosen], axis=0) if (chosen := known & has).any() else everyone for has in of_style.T]
     return np.array(rows, np.float32)
