@@ -1,4 +1,4 @@
-"""The first stage: encoder and a small head learn to carry the features, pitch before all, through 64 numbers a frame.
+"""The first stage: encoder and a small head learn to carry the features through 64 numbers a frame.
 
 No sound is made here, so a step is cheap and the latents settle in minutes; the decoder then learns sound from latents
 that no longer move, and so may the denoiser, at the same time. An encoder that goes on from a bundle's is turned in the
@@ -7,6 +7,7 @@ end to where the bundle's latents lay (`training.codec.alignment`), so that deco
 
 import itertools
 import time
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,21 @@ class FeatureAutoencoder(nn.Module):
         return self.head(latents), mean, log_variance
 
 
+@dataclass(slots=True)
+class _Begun:
+    """Where the stage stands.
+
+    Attributes:
+        step: finished steps.
+        elapsed: seconds of training, over all resumed runs.
+        reference: the bundle's encoder that this one goes on from, if it does.
+    """
+
+    step: int = 0
+    elapsed: float = 0.0
+    reference: dict[str, Tensor] | None = None
+
+
 def train_features(config: CodecTrainingConfig) -> None:
     """Train the first stage until its minutes are used; continues from the last checkpoint in `config.run`."""
     stage = config.features
@@ -63,53 +79,66 @@ def train_features(config: CodecTrainingConfig) -> None:
     model = FeatureAutoencoder(config).to(processes.device)
     groups = [{"params": model.encoder.parameters()}, {"params": model.head.parameters()}]
     optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.8, 0.98), weight_decay=1e-3)
-    path, step, elapsed, reference = config.run / CHECKPOINT, 0, 0.0, None
-    if path.exists():
-        saved = load_checkpoint(path, KIND)
-        if "optimiser" in saved:
-            model.load_state_dict(saved["model"])
-            optimiser.load_state_dict(saved["optimiser"])
-            reference = saved["reference"]
-        else:  # a bundle's encoder, to go on from
-            reference = _encoder_weights(saved)
-            model.encoder.load_state_dict(reference)
-        step, elapsed = saved["step"], saved["elapsed"]
-        if elapsed >= 60.0 * stage.minutes:
-            return
+    begun = _begin(config, model, optimiser)
     songs = PreparedSongs(config.prepared, "train")
+    if begun.elapsed < 60.0 * stage.minutes:
+        _train(config, model, optimiser, begun, songs)
+    if begun.reference is not None:
+        _end_where_it_began(config, model.encoder.cpu(), begun.reference, songs)
+
+
+def _begin(config: CodecTrainingConfig, model: FeatureAutoencoder, optimiser: torch.optim.Optimizer) -> _Begun:
+    """Take up the last checkpoint: this stage's own, or a bundle's encoder, or one that this stage has ended with."""
+    path = config.run / CHECKPOINT
+    if not path.exists():
+        return _Begun()
+    saved = load_checkpoint(path, KIND)
+    begun = _Begun(saved["step"], saved["elapsed"], saved.get("reference"))
+    if "optimiser" in saved:
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+    elif begun.elapsed < 60.0 * config.features.minutes:
+        begun.reference = _encoder_weights(saved)
+        model.encoder.load_state_dict(begun.reference)
+    return begun
+
+
+def _train(
+    config: CodecTrainingConfig,
+    model: FeatureAutoencoder,
+    optimiser: torch.optim.Optimizer,
+    begun: _Begun,
+    songs: PreparedSongs,
+) -> None:
+    stage, device = config.features, next(model.parameters()).device
     held_out = PreparedSongs(config.prepared, "validation")
-    rng = np.random.default_rng(config.seed + step)
+    rng = np.random.default_rng(config.seed + begun.step)
     batches = prefetched(lambda: songs.clips(rng, stage.clips, stage.clip_frames, with_audio=False))
-    budget = Budget(minutes=stage.minutes)
-    writer = SummaryWriter(str(config.run))
-    started, saved_at = time.monotonic() - elapsed, time.monotonic()
+    budget, writer = Budget(minutes=stage.minutes), SummaryWriter(str(config.run))
+    started, saved_at = time.monotonic() - begun.elapsed, time.monotonic()
     with TrainingProgress("codec features") as progress:
         for clips in batches:
-            elapsed = time.monotonic() - started
-            fraction = budget.fraction(step, elapsed)
-            rate = annealed_rate(stage.learning_rate, step, fraction, stage.warm_up_steps)
+            begun.elapsed = time.monotonic() - started
+            fraction = budget.fraction(begun.step, begun.elapsed)
+            rate = annealed_rate(stage.learning_rate, begun.step, fraction, stage.warm_up_steps)
             for group, share in zip(optimiser.param_groups, (1.0, _HEAD_RATE), strict=True):
                 group["lr"] = rate * share
-            losses = _step(model, optimiser, clips.to(processes.device), config)
-            step += 1
-            progress.update(fraction, step, budget.seconds_left(step, elapsed), losses)
+            losses = _step(model, optimiser, clips.to(device), config)
+            begun.step += 1
+            progress.update(fraction, begun.step, budget.seconds_left(begun.step, begun.elapsed), losses)
             finished = fraction >= 1.0
             if finished or time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
                 saved_at = time.monotonic()
                 songs.refresh()
                 held_out.refresh()
                 figures = pitch_shares(model, held_out)
-                progress.note(
-                    f"step {step} songs {len(songs.songs)} " + " ".join(f"{k} {v:.3f}" for k, v in figures.items())
-                )
+                progress.note(f"step {begun.step}: " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
                 for name, value in itertools.chain(losses.items(), figures.items()):
-                    writer.add_scalar(f"features/{name}", value, step)
-                payload = {"kind": KIND, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
-                save_checkpoint(path, {**payload, "step": step, "elapsed": elapsed, "reference": reference})
+                    writer.add_scalar(f"features/{name}", value, begun.step)
+                payload = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+                save_checkpoint(config.run / CHECKPOINT, {"kind": KIND, **payload, **asdict(begun)})
             if finished:
-                break
-    if reference is not None:
-        _end_where_it_began(config, model.encoder.cpu(), reference, songs)
+                return
 
 
 def _end_where_it_began(
