@@ -103,7 +103,9 @@ def _middle(audio: Array, seconds: float) -> Array:
     return audio[:, start : start + samples]
 
 
-def balance(bundle: Path, songs: Path, split: str, count: int, seconds: float) -> tuple[Floats, list[Floats]]:
+def balance(
+    bundle: Path, songs: Path, split: str, count: int, seconds: float, threads: int = 0
+) -> tuple[Floats, list[Floats]]:
     """Make the bank of the bundle in the folder `bundle` as loud as songs are.
 
     Returns:
@@ -111,7 +113,7 @@ def balance(bundle: Path, songs: Path, split: str, count: int, seconds: float) -
     """
     folders, gains_db, lacks = song_folders(songs, split, count), np.zeros(bank.OSCILLATORS), list[Floats]()
     for turn in range(PASSES + 1):
-        lacks.append(lacking_db(*powers(Bundle.load(bundle), folders, seconds)))
+        lacks.append(lacking_db(*powers(Bundle.load(bundle, threads=threads), folders, seconds)))
         if turn < PASSES:
             wanted_db = np.clip(gains_db + oscillator_gains_db(lacks[-1]), 0.0, LARGEST_GAIN_DB)
             scale_lobes(bundle, wanted_db - gains_db)
@@ -126,7 +128,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "bundle"
             shutil.copytree(options.bundle, copy)
-            gains_db, lacks = balance(copy, options.songs, options.split, options.count, options.seconds)
+            asked = options.songs, options.split, options.count, options.seconds, options.threads
+            gains_db, lacks = balance(copy, *asked)
         if options.write:
             scale_lobes(options.bundle, gains_db)
     except (OSError, KeyError, ValueError, BundleError, GraphError) as error:

@@ -93,7 +93,7 @@ def main() -> int:
     options = measuring_parser("expansions", __doc__, "train", 24, 20.0).parse_args()
     try:
         folders = song_folders(options.songs, options.split, options.count)
-        distances = measured(Bundle.load(options.bundle), folders, options.seconds)
+        distances = measured(Bundle.load(options.bundle, threads=options.threads), folders, options.seconds)
         found = {stem: best(of_stem) for stem, of_stem in distances.items()}
         expansions = {stem: one for stem, one in found.items() if one != NONE}
         if options.write:

@@ -282,6 +282,7 @@ def measuring_parser(name: str, about: str | None, split: str, count: int, secon
     parser.add_argument("--split", default=split, help=f"which songs (default: {split})")
     parser.add_argument("--count", type=int, default=count, help=f"how many of them (default: {count})")
     parser.add_argument("--seconds", type=float, default=seconds, help=f"how much of each (default: {seconds:g})")
+    parser.add_argument("--threads", type=int, default=0, help="of each graph; as many as there are cores by default")
     parser.add_argument("--write", action="store_true", help="write the gains into the bundle")
     return parser
 
@@ -290,7 +291,7 @@ def main() -> int:
     """Measure, print and, if asked, write; return the exit code."""
     options = measuring_parser("levels", __doc__, "train", 80, 20.0).parse_args()
     try:
-        bundle = Bundle.load(options.bundle)
+        bundle = Bundle.load(options.bundle, threads=options.threads)
         folders = song_folders(options.songs, options.split, options.count)
         songs = [song_levels(bundle, folder, options.seconds, seed) for seed, folder in enumerate(folders)]
         gains_db, widths_db = wanted_gains_db(songs), wanted_widths_db(songs)
