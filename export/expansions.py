@@ -25,8 +25,8 @@ from engine.sound_sets import Moments, frechet_distance, latent_vectors, log_mel
 from export.levels import active_rms_db, change_manifest, measuring_parser, song_folders, song_task
 from training.corpus.folder import VOCALS
 
-BELOW_DB = (-60.0, -55.0, -50.0, -45.0)
-RATIOS = (1.25, 1.5, 2.0)
+BELOW_DB = (-60.0, -55.0, -50.0, -45.0, -40.0)
+RATIOS = (1.25, 1.5, 2.0, 3.0)
 NONE = Expansion(0.0, 1.0)
 CHOICES = (NONE, *(Expansion(below_db, ratio) for ratio in RATIOS for below_db in BELOW_DB))
 LEAST_DISTANCE = 1e-3

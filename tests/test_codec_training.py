@@ -210,6 +210,8 @@ def test_losses_are_zero_for_equals_and_not_for_others() -> None:
     losses = SoundLosses()
     assert float(stft_loss(sound[:, 0], sound[:, 0], 512)) == 0
     assert float(stft_loss(sound[:, 0], other[:, 0], 512)) > 0.2
+    assert float(losses.mid_mel_loss(sound, sound)) == 0
+    assert float(losses.mid_mel_loss(2.0 * sound, sound)) == pytest.approx(np.log(2.0), rel=1e-2)
     assert max(map(float, losses.pitch_losses(sound, sound))) < 1e-6
     assert min(map(float, losses.pitch_losses(sound, other))) > 1e-3
     profile = torch.rand(1, 252, 4)

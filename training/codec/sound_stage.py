@@ -39,7 +39,7 @@ EARLY_CHECKPOINT = "sound-tenth.pt"  # after a tenth of the stage: what the rest
 _EARLY_SHARE = 0.1
 _WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
 _WEIGHTS = {
-    "stft": 1.0, "mel": 1.4, "pitch": 120.0, "chroma": 12.0, "adversarial": 0.1, "matching": 1.0,
+    "stft": 1.0, "mel": 1.4, "mid_mel": 3.5, "pitch": 120.0, "chroma": 12.0, "adversarial": 0.1, "matching": 1.0,
 }  # fmt: skip
 
 
@@ -126,6 +126,7 @@ class SoundTraining:
         return {
             "stft": stft_loss(view(estimate), view(target), window),
             "mel": self.losses.mel_loss(view(estimate), view(target)),
+            "mid_mel": self.losses.mid_mel_loss(estimate, target),
             "pitch": pitch,
             "chroma": chroma,
         }
