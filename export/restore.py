@@ -121,11 +121,7 @@ def codec_checkpoints(bundle: Path) -> dict[str, dict[str, Any]]:
     weights = {"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}
     average = {"network": decoder.state_dict(), "updates": 0}
     return {
-        features_stage.CHECKPOINT: {
-            "kind": features_stage.KIND,
-            "model": {f"encoder.{name}": weight for name, weight in weights["encoder"].items()},
-            **begun,
-        },
+        features_stage.CHECKPOINT: features_stage.encoder_checkpoint(encoder),
         partials_stage.CHECKPOINT: {"kind": "codec-partials", "head": decoder.partials.state_dict(), **begun},
         sound_stage.CHECKPOINT: {
             "kind": CHECKPOINT_KIND,

@@ -84,7 +84,11 @@ def train_features(config: CodecTrainingConfig) -> None:
     if begun.elapsed < 60.0 * stage.minutes:
         _train(config, model, optimiser, begun, songs)
     if begun.reference is not None:
-        _end_where_it_began(config, model.encoder.cpu(), begun.reference, songs)
+        before = Encoder(config.encoder)
+        before.load_state_dict(begun.reference)
+        share = align(model.encoder.cpu(), before, songs)
+        print(f"codec features: the latents are what they were but for {share:.1%} of their variance")
+        save_checkpoint(config.run / CHECKPOINT, encoder_checkpoint(model.encoder, begun.step, begun.elapsed))
 
 
 def _begin(config: CodecTrainingConfig, model: FeatureAutoencoder, optimiser: torch.optim.Optimizer) -> _Begun:
@@ -141,17 +145,10 @@ def _train(
                 return
 
 
-def _end_where_it_began(
-    config: CodecTrainingConfig, encoder: Encoder, reference: dict[str, Tensor], songs: PreparedSongs
-) -> None:
-    """Turn the encoder that went on from `reference` to its latents; the head, which knows others, is given up."""
-    path, before = config.run / CHECKPOINT, Encoder(config.encoder)
-    before.load_state_dict(reference)
-    share = align(encoder, before, songs)
-    print(f"codec features: the latents are what they were but for {share:.1%} of their variance")
-    saved = load_checkpoint(path, KIND)
+def encoder_checkpoint(encoder: Encoder, step: int = 0, elapsed: float = 0.0) -> dict[str, Any]:
+    """Return a checkpoint of this stage that holds an encoder alone: a bundle's, or one turned to where it began."""
     model = {f"{_PREFIX}{name}": weight for name, weight in encoder.state_dict().items()}
-    save_checkpoint(path, {"kind": KIND, "model": model, "step": saved["step"], "elapsed": saved["elapsed"]})
+    return {"kind": KIND, "model": model, "step": step, "elapsed": elapsed}
 
 
 def frozen_encoder(config: CodecTrainingConfig) -> Encoder:

@@ -73,12 +73,23 @@ def feature_losses(estimate: Tensor, target: Tensor, tonal: Tensor) -> dict[str,
     estimated, wanted = (x[:, FEATURE_SLICES["harmonic"]] for x in (estimate, target))
     losses["pitch"] = pitch_profile_loss(estimated, wanted)
     fold = constant_q_fold().to(target.device)
-    energies = (fold @ square_root_amplitude(x) ** 4 + 1e-9 for x in (estimated, wanted))
-    own, shares = (energy / energy.sum(dim=1, keepdim=True) for energy in energies)
+    own, energy = ((fold @ square_root_amplitude(x) ** 4).transpose(1, 2) for x in (estimated, wanted))
     heard = (wanted.amax(dim=1) > _HEARD).float() * tonal.float()[:, None]
-    divergence = (shares * (torch.log(shares) - torch.log(own))).sum(dim=1)
-    losses["chroma"] = (divergence * heard).sum() / heard.sum().clamp(min=1)
+    losses["chroma"] = _class_divergence(own, energy, heard)
     return losses
+
+
+def _class_divergence(estimate: Tensor, target: Tensor, heard: Tensor) -> Tensor:
+    """Return the mean divergence of the shares of energy on the pitch classes from those of the target.
+
+    Args:
+        estimate: (batch, frames, classes) energies.
+        target: the same.
+        heard: (batch, frames), 1 for the frames that count, else 0.
+    """
+    own, shares = (x / x.sum(dim=2, keepdim=True) for x in (estimate + 1e-9, target + 1e-9))
+    divergence = (shares * (torch.log(shares) - torch.log(own))).sum(dim=2)
+    return (divergence * heard).sum() / heard.sum().clamp(min=1)
 
 
 def stft_magnitude(audio: Tensor, window: int, hop: int) -> Tensor:
@@ -155,9 +166,7 @@ class SoundLosses(torch.nn.Module):
         loudest = b.amax(dim=2, keepdim=True)
         heard = (loudest > 0.03).float()
         profile = (heard * ((a - b) / (loudest + 0.01)) ** 2).mean()
-        shares = [energy / energy.sum(dim=2, keepdim=True) for energy in (x**4 @ self.fold.T + 1e-9 for x in (a, b))]
-        divergence = (shares[1] * (torch.log(shares[1]) - torch.log(shares[0]))).sum(dim=2)
-        return profile, (divergence * heard[:, :, 0]).sum() / heard.sum().clamp(min=1)
+        return profile, _class_divergence(a**4 @ self.fold.T, b**4 @ self.fold.T, heard[:, :, 0])
 
     def _profile(self, mid: Tensor) -> Tensor:
         windows = mid.unfold(-1, CONSTANT_Q_WINDOW_SAMPLES, 2_048)
@@ -221,12 +230,9 @@ def chroma_loss(compressed: Tensor, harmonic: Tensor) -> Tensor:
         harmonic: (batch, constant-Q bins, frames) in scaled decibels; frames below -60 dB do not count.
     """
     heard = (harmonic.amax(dim=1) > _HEARD).float()
-    target = (constant_q_fold().to(harmonic.device) @ square_root_amplitude(harmonic) ** 4).transpose(1, 2) + 1e-9
+    target = (constant_q_fold().to(harmonic.device) @ square_root_amplitude(harmonic) ** 4).transpose(1, 2)
     energy = (compressed ** (2 / bank.AMPLITUDE_POWER)).unflatten(1, (-1, SPECTRA_PER_FRAME)).mean(dim=2)
-    estimate = energy @ heard_classes().to(compressed.device) + 1e-9
-    target, estimate = (shares / shares.sum(dim=2, keepdim=True) for shares in (target, estimate))
-    divergence = (target * (torch.log(target) - torch.log(estimate))).sum(dim=2)
-    return (divergence * heard).sum() / heard.sum().clamp(min=1)
+    return _class_divergence(energy @ heard_classes().to(compressed.device), target, heard)
 
 
 def semitone_losses(compressed: Tensor, target_amplitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
