@@ -13,7 +13,7 @@ import torch
 from engine.features import FEATURE_CHANNELS, FEATURE_SLICES
 from engine.geometry import LATENT_HOP_SAMPLES, SAMPLE_RATE_HZ
 from engine.spectra import CONSTANT_Q_WINDOW_SAMPLES, constant_q, scaled_decibels
-from training.codec import bank
+from training.codec import bank, features_stage
 from training.codec.alignment import align
 from training.codec.config import CodecTrainingConfig, StageConfig
 from training.codec.data import PreparedSongs
@@ -127,6 +127,16 @@ def test_an_encoder_that_goes_on_from_a_bundle_keeps_its_latents_places(
     assert not torch.equal(learned.mix.weight, begun.mix.weight)
 
 
+def test_a_bundles_encoder_waits_for_the_new_head(
+    config: CodecTrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_stage, "_HEAD_ALONE", (2.0, 3.0))  # beyond the stage's end: for ever
+    torch.manual_seed(3)
+    save_checkpoint(tmp_path / FEATURES_CHECKPOINT, features_stage.encoder_checkpoint(Encoder(config.encoder)))
+    train_features(dataclasses.replace(config, run=tmp_path))
+    assert "but for 0.0% of their variance" in capsys.readouterr().out
+
+
 def test_a_turned_encoder_is_the_other_one_again(config: CodecTrainingConfig) -> None:
     torch.manual_seed(4)
     reference = Encoder(config.encoder)
@@ -154,6 +164,16 @@ def test_what_features_are_off_by_is_told_in_decibels_and_by_pitch_class() -> No
     assert float(transposed["chroma"]) > 0.05
     assert float(transposed["mel"]) == 0.0
     assert float(feature_losses(moved, features, torch.zeros(2, dtype=torch.bool))["chroma"]) == 0.0, "drums"
+
+
+def test_which_of_two_nearly_equal_pitch_classes_is_the_stronger_one_counts() -> None:
+    features = torch.zeros(1, FEATURE_CHANNELS, 4)
+    harmonic = features[:, FEATURE_SLICES["harmonic"]]
+    harmonic[:, 72], harmonic[:, 84] = 0.80, 0.79  # a C, and an E 0.8 dB softer
+    swapped = features.clone()
+    swapped[:, FEATURE_SLICES["harmonic"]][:, [72, 84]] = harmonic[:, [84, 72]]
+    losses = feature_losses(swapped, features, torch.ones(1, dtype=torch.bool))
+    assert 0.0 < 10.0 * float(losses["chroma"]) < float(losses["strongest"])
 
 
 def test_the_features_loss_falls(config: CodecTrainingConfig) -> None:

@@ -34,9 +34,12 @@ _PREFIX = "encoder."
 # needs little: flux follows from mid, and sides are much the same from frame to frame.
 _WEIGHTS = {
     "mel": 1.0, "mid": 1.6, "side": 0.4, "harmonic": 3.2, "percussive": 1.6, "pitch": 300.0, "chroma": 1.5,
+    "strongest": 6.0,
 }  # fmt: skip
 _NOISE_SHARE = 0.03  # of each latent's deviation: finer than this nothing is hidden in it
 _HEAD_RATE = 3.75  # the head's learning rate over the encoder's
+_HEAD_ALONE = (0.12, 0.18)  # of the stage: a bundle's encoder waits for the new head, then gets up its speed
+_STRONGEST_JOINS = (0.18, 0.3)  # of the stage: of a spectrum not yet learned, the strongest class is an accident
 _PART_NAMES = ("vocals", "drums", "bass", "other")
 
 
@@ -125,9 +128,12 @@ def _train(
             begun.elapsed = time.monotonic() - started
             fraction = budget.fraction(begun.step, begun.elapsed)
             rate = annealed_rate(stage.learning_rate, begun.step, fraction, stage.warm_up_steps)
-            for group, share in zip(optimiser.param_groups, (1.0, _HEAD_RATE), strict=True):
+            waits = begun.reference is not None
+            encoder_share = float(np.interp(fraction, _HEAD_ALONE, (0.0, 1.0))) if waits else 1.0
+            for group, share in zip(optimiser.param_groups, (encoder_share, _HEAD_RATE), strict=True):
                 group["lr"] = rate * share
-            losses = _step(model, optimiser, clips.to(device), config)
+            strongest_share = float(np.interp(fraction, _STRONGEST_JOINS, (0.0, 1.0)))
+            losses = _step(model, optimiser, clips.to(device), config, strongest_share)
             begun.step += 1
             progress.update(fraction, begun.step, budget.seconds_left(begun.step, begun.elapsed), losses)
             finished = fraction >= 1.0
@@ -164,7 +170,11 @@ def _encoder_weights(saved: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _step(
-    model: FeatureAutoencoder, optimiser: torch.optim.Optimizer, clips: Clips, config: CodecTrainingConfig
+    model: FeatureAutoencoder,
+    optimiser: torch.optim.Optimizer,
+    clips: Clips,
+    config: CodecTrainingConfig,
+    strongest_share: float,
 ) -> dict[str, float]:
     shape = len(clips.features), LATENT_CHANNELS, clips.features.shape[2]
     noise = _NOISE_SHARE * torch.randn(shape, device=clips.features.device)
@@ -172,9 +182,8 @@ def _step(
         features, mean, log_variance = model(clips, noise)
     losses = feature_losses(features.float(), clips.features, clips.part != DRUMS)
     divergence = kullback_leibler(mean.float(), log_variance.float())
-    total = (
-        torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum() + config.kl_weight * divergence
-    )
+    weights = _WEIGHTS | {"strongest": strongest_share * _WEIGHTS["strongest"]}
+    total = torch.stack([weights[name] * value for name, value in losses.items()]).sum() + config.kl_weight * divergence
     optimiser.zero_grad()
     total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)

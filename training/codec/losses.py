@@ -23,6 +23,7 @@ STFT_WINDOWS = (4_096, 2_048, 1_024, 512, 256, 128)
 _MEL_WINDOWS = (1_024, 2_048)
 _LOG_FLOOR = 1e-4
 _SOUNDING, _HEARD = 0.3, 0.25  # of a frame's loudest band, scaled: -56 and -60 dB
+STRONGEST_POWER = 4.0
 _CONSTANT_Q_FFT_BINS = 1_680  # the highest filter ends below 4.5 kHz
 
 
@@ -58,7 +59,8 @@ def feature_losses(estimate: Tensor, target: Tensor, tonal: Tensor) -> dict[str,
     """Return how far features are off, by name: what decoded sound is measured by, and squared errors by channel.
 
     `mel` is the distance of mid's mel bands in decibels where something sounds, `pitch` that of pitch profiles,
-    `chroma` the divergence of the shares of energy on the pitch classes.
+    `chroma` the divergence of the shares of energy on the pitch classes, `strongest` the same with the strongest class
+    counting most.
 
     Args:
         estimate: (batch, FEATURE_CHANNELS, frames).
@@ -76,19 +78,22 @@ def feature_losses(estimate: Tensor, target: Tensor, tonal: Tensor) -> dict[str,
     own, energy = ((fold @ square_root_amplitude(x) ** 4).transpose(1, 2) for x in (estimated, wanted))
     heard = (wanted.amax(dim=1) > _HEARD).float() * tonal.float()[:, None]
     losses["chroma"] = _class_divergence(own, energy, heard)
+    losses["strongest"] = _class_divergence(own, energy, heard, STRONGEST_POWER)
     return losses
 
 
-def _class_divergence(estimate: Tensor, target: Tensor, heard: Tensor) -> Tensor:
+def _class_divergence(estimate: Tensor, target: Tensor, heard: Tensor, power: float = 1.0) -> Tensor:
     """Return the mean divergence of the shares of energy on the pitch classes from those of the target.
 
     Args:
         estimate: (batch, frames, classes) energies.
         target: the same.
         heard: (batch, frames), 1 for the frames that count, else 0.
+        power: of the energies before shares are taken. The plain shares of two classes that are nearly as strong hardly
+            tell which is the stronger one; their powers do.
     """
-    own, shares = (x / x.sum(dim=2, keepdim=True) for x in (estimate + 1e-9, target + 1e-9))
-    divergence = (shares * (torch.log(shares) - torch.log(own))).sum(dim=2)
+    own, shares = (torch.log_softmax(power * torch.log(x + 1e-9), dim=2) for x in (estimate, target))
+    divergence = (torch.exp(shares) * (shares - own)).sum(dim=2)
     return (divergence * heard).sum() / heard.sum().clamp(min=1)
 
 
@@ -156,17 +161,20 @@ class SoundLosses(torch.nn.Module):
     def _mels(self) -> tuple[Tensor, Tensor]:
         return self.short_mel, self.long_mel
 
-    def pitch_losses(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how far mid's pitch is off in (batch, 2, samples): by constant-Q profiles, and by pitch classes.
+    def pitch_losses(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return how far mid's pitch is off in (batch, 2, samples): by profiles, classes, and the strongest class.
 
-        The first is a squared error relative to each frame's loudest bin; the second the divergence of the shares of
-        energy on the pitch classes. Frames below -60 dB do not count.
+        The first is a squared error of constant-Q profiles relative to each frame's loudest bin; the second the
+        divergence of the shares of energy on the pitch classes; the third the same with the strongest class counting
+        most. Frames below -60 dB do not count.
         """
         a, b = (self._profile(audio.mean(dim=1)) for audio in (estimate, target))
         loudest = b.amax(dim=2, keepdim=True)
         heard = (loudest > 0.03).float()
         profile = (heard * ((a - b) / (loudest + 0.01)) ** 2).mean()
-        return profile, _class_divergence(a**4 @ self.fold.T, b**4 @ self.fold.T, heard[:, :, 0])
+        own, wanted, frames = a**4 @ self.fold.T, b**4 @ self.fold.T, heard[:, :, 0]
+        classes = _class_divergence(own, wanted, frames)
+        return profile, classes, _class_divergence(own, wanted, frames, STRONGEST_POWER)
 
     def _profile(self, mid: Tensor) -> Tensor:
         windows = mid.unfold(-1, CONSTANT_Q_WINDOW_SAMPLES, 2_048)

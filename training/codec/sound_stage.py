@@ -39,7 +39,8 @@ EARLY_CHECKPOINT = "sound-tenth.pt"  # after a tenth of the stage: what the rest
 _EARLY_SHARE = 0.1
 _WARM_UP_FRAMES = 3  # the decoder's past is empty at a clip's start: no loss there
 _WEIGHTS = {
-    "stft": 1.0, "mel": 1.4, "mid_mel": 3.5, "pitch": 120.0, "chroma": 12.0, "adversarial": 0.1, "matching": 1.0,
+    "stft": 1.0, "mel": 1.4, "mid_mel": 3.5, "pitch": 120.0, "chroma": 12.0, "strongest": 2.0,
+    "adversarial": 0.1, "matching": 1.0,
 }  # fmt: skip
 
 
@@ -75,8 +76,11 @@ class SoundTraining:
         }  # fmt: skip
 
     def load(self, saved: dict[str, object]) -> None:
-        """Continue from `saved`, made by `state`; or from a bundle's codec, which has neither optimisers nor judges."""
-        for name in ("encoder", "decoder", "average", "discriminators", "optimiser", "judge_optimiser"):
+        """Continue from `saved`, made by `state`; or from a bundle's codec, which has neither optimisers nor judges.
+
+        The encoder is the first stage's, which may have gone on since.
+        """
+        for name in ("decoder", "average", "discriminators", "optimiser", "judge_optimiser"):
             if name in saved:
                 getattr(self, name).load_state_dict(saved[name])
         self.partials_learned |= bool(saved.get("partials_learned"))
@@ -122,13 +126,14 @@ class SoundTraining:
     def _plain_losses(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
         view = (mid_side, left_right)[self.step % 2]
         window = STFT_WINDOWS[int(torch.randint(len(STFT_WINDOWS), ()))]
-        pitch, chroma = self.losses.pitch_losses(estimate, target)
+        pitch, chroma, strongest = self.losses.pitch_losses(estimate, target)
         return {
             "stft": stft_loss(view(estimate), view(target), window),
             "mel": self.losses.mel_loss(view(estimate), view(target)),
             "mid_mel": self.losses.mid_mel_loss(estimate, target),
             "pitch": pitch,
             "chroma": chroma,
+            "strongest": strongest,
         }
 
     def _adversarial_losses(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
