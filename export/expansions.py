@@ -16,13 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.accompany import accompany
+from engine import codec
+from engine.accompany import take_latents
 from engine.bundle import Bundle, BundleError
-from engine.expander import Expansion, fall_db
-from engine.geometry import SAMPLE_RATE_HZ, SPECTRUM_HOP_SAMPLES, STEMS
+from engine.expander import Expander, Expansion, fall_db
+from engine.geometry import (
+    AUDIO_CHANNELS,
+    SAMPLE_RATE_HZ,
+    SPECTRA_PER_FRAME,
+    SPECTRUM_HOP_SAMPLES,
+    SPECTRUM_WINDOW_SAMPLES,
+    STEMS,
+)
 from engine.runtime import GraphError
-from engine.spectra import Array
-from engine.tone import BANDS, Decibels
+from engine.spectra import Array, hann
+from engine.tone import BANDS, Decibels, band_levels_db
+from engine.window import raw
 from export.levels import (
     BAND_FLOOR_DB,
     active_rms_db,
@@ -43,6 +52,8 @@ LEAST_GAIN = 0.05
 LEAST_DISTANCE = 1.0
 """In dB squared; a band that is nearer is as good as there."""
 LEAST_SONGS = 3
+_CENTRES_APART_SAMPLES = (SPECTRUM_WINDOW_SAMPLES - SPECTRUM_HOP_SAMPLES) // 2
+"""The first window of `hop_bands` is centred so much later than the decoder's first hop."""
 _PIECE_HOPS = SAMPLE_RATE_HZ // SPECTRUM_HOP_SAMPLES
 
 
@@ -54,13 +65,27 @@ class Take:
         style: that it was made in.
         real: levels of the song's own.
         made: of what was generated, before any finish.
+        spectrum: of the decoder's spectrum of it, which the expander sees; where hops are not alike, as in noise, those
+            of the sound are lower, as the inverse transform overlaps them.
         gain_db: what makes the second as loud as the first.
     """
 
     style: str
     real: Decibels
     made: Decibels
+    spectrum: Decibels
     gain_db: float
+
+    def through(self, choice: Expansion) -> Decibels:
+        """Return the levels of what was made behind the same expansion of each band, as loud as the song's own.
+
+        A window of the sound hears the decoder's hops on either side, too: where one falls and its neighbours do not,
+        it is their sound that is left.
+        """
+        power = 10.0 ** (self.spectrum / 10.0)
+        fallen = power * 10.0 ** (-fall_db(self.spectrum, [choice] * BANDS) / 10.0)
+        share = _overlapped(fallen) / _overlapped(power)
+        return np.asarray(self.made + 10.0 * np.log10(share) + self.gain_db)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +104,38 @@ def takes_of(bundle: Bundle, folders: Sequence[Path], seconds: float) -> dict[st
     Raises:
         ValueError: a stem or song.json is missing or damaged.
     """
-    plain = bundle.with_sampling(stem_expansions={}, stem_widths_db={}, stem_gains_db={}, style_tones_db={})
     takes: dict[str, list[Take]] = {stem: [] for stem in STEMS}
     for seed, folder in enumerate(folders):
-        audio, timeline, wish = song_task(plain, folder, seconds, seed)
-        made = accompany(plain, audio[VOCALS], timeline, wish)
-        for stem in STEMS:
-            gain_db = active_rms_db(audio[stem]) - active_rms_db(made[stem])
+        audio, timeline, wish = song_task(bundle, folder, seconds, seed)
+        latents = take_latents(bundle, audio[VOCALS], timeline, wish)
+        heard = Listening()
+        made = codec.decode(bundle, raw(bundle, latents), audio[VOCALS].shape[1], expander=heard)
+        spectra = heard.levels_db()
+        for stem, sound, spectrum in zip(STEMS, made, spectra, strict=True):
+            gain_db = active_rms_db(audio[stem]) - active_rms_db(sound)
             if np.isfinite(gain_db):
-                takes[stem].append(take_of(wish.style or "", audio[stem], made[stem], gain_db))
+                levels = hop_bands(np.pad(sound, ((0, 0), (_CENTRES_APART_SAMPLES, 0))))[: len(spectrum)]
+                own = hop_bands(audio[stem])
+                takes[stem].append(Take(wish.style or "", own, levels, spectrum[: len(levels)], gain_db))
     return takes
 
 
-def take_of(style: str, real: Array, made: Array, gain_db: float) -> Take:
-    """Return the take of a stem's own sound and of what was made, (2, samples) each."""
-    return Take(style, hop_bands(real), hop_bands(made), gain_db)
+class Listening(Expander):
+    """Changes nothing, and keeps the levels of the spectra that come by."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._levels: list[Decibels] = []
+
+    def expand(self, spectrum: Array) -> None:
+        """Keep the levels of `spectrum` (stems, 2 left/right, hops, SPECTRUM_BINS, 2 re/im)."""
+        power = np.square(spectrum).sum(axis=(1, 4)) / np.float32(AUDIO_CHANNELS)
+        self._levels.append(np.stack([band_levels_db(stem) for stem in power]))
+
+    def levels_db(self) -> Decibels:
+        """Return (stems, hops, BANDS) from the song's first hop on."""
+        late = codec.NETWORK_LOOKAHEAD_FRAMES * SPECTRA_PER_FRAME
+        return np.concatenate(self._levels, axis=1)[:, late:]
 
 
 def distances(takes: Sequence[Take]) -> Decibels:
@@ -101,7 +143,7 @@ def distances(takes: Sequence[Take]) -> Decibels:
     own = [pieces_of(take.real) for take in takes]
     found = []
     for choice in CHOICES:
-        made = [pieces_of(take.made - fall_db(take.made, [choice] * BANDS) + take.gain_db) for take in takes]
+        made = [pieces_of(take.through(choice)) for take in takes]
         lacking = np.array([one.mean - two.mean for one, two in zip(own, made, strict=True)])
         lacking -= _of_style(lacking, [take.style for take in takes])
         rest = [
@@ -121,6 +163,19 @@ def pieces_of(levels_db: Decibels) -> Pieces:
     cut = np.array_split(heard[: count * _PIECE_HOPS], count)
     means, deviations = (np.array([measure(piece, axis=0) for piece in cut]) for measure in (np.mean, np.std))
     return Pieces(means.mean(axis=0), means.std(axis=0), deviations.mean(axis=0), deviations.std(axis=0))
+
+
+def _overlapped(power: Decibels) -> Decibels:
+    """Return what windows at each hop of `power` (hops, BANDS) hear of it and its neighbours."""
+    window = hann(SPECTRUM_WINDOW_SAMPLES)
+    reach = SPECTRUM_WINDOW_SAMPLES // SPECTRUM_HOP_SAMPLES - 1
+    padded = np.pad(power, ((reach, reach), (0, 0)))
+    total = np.zeros_like(power)
+    for hop in range(-reach, reach + 1):
+        apart = abs(hop) * SPECTRUM_HOP_SAMPLES
+        shared = np.square(window[apart:] * window[: SPECTRUM_WINDOW_SAMPLES - apart], dtype=np.float64).sum()
+        total += shared * padded[reach + hop : reach + hop + len(power)]
+    return total
 
 
 def _of_style(lacking: Decibels, styles: Sequence[str]) -> Decibels:
