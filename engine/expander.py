@@ -1,9 +1,8 @@
 """A downward expander in the decoder's spectrum: what a model leaves between strokes is made as soft as songs have it.
 
 Few steps give the mean of what might sound, so that the gaps between a drum's strokes hold a wash that no real drum
-leaves there. Below a level of its own, each band of each hop falls by more than it lies below it: what rings on under
-a kick lies much higher than what is left between two strokes of a cymbal. Without a memory: a hop comes out alike
-whatever came before it, so a song decoded in any pieces is the same.
+leaves there. Below a level, each band of each hop falls by more than it lies below it. Without a memory: a hop comes
+out alike whatever came before it, so a song decoded in any pieces is the same.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.geometry import AUDIO_CHANNELS, STEMS
-from engine.tone import BANDS, Array, Decibels, band_levels_db, bin_factors, tone_factors
+from engine.tone import Array, Decibels, band_levels_db, bin_factors, tone_factors
 
 MAX_RATIO = 4.0
 MOST_DB = 30.0
@@ -22,10 +21,10 @@ MOST_DB = 30.0
 
 
 class Expansion(NamedTuple):
-    """How the soft parts of one band of a stem fall.
+    """How the soft parts of one stem fall.
 
     Attributes:
-        below_db: level of the band in dB (a full-scale sine in each of its bins is 0) from which on it falls.
+        below_db: level of a band in dB (a full-scale sine in each of its bins is 0) from which on it falls.
         ratio: decibels that it comes out below that level for each that it lay below, 1 to 4; 1 changes nothing.
     """
 
@@ -33,29 +32,16 @@ class Expansion(NamedTuple):
     ratio: float
 
 
-Expansions = Mapping[str, Sequence[Sequence[float]]]
-"""Stem to an `Expansion` for each band."""
-
-
-def in_all_bands(below_db: float, ratio: float) -> tuple[Expansion, ...]:
-    """Return one and the same expansion for each band."""
-    return (Expansion(below_db, ratio),) * BANDS
-
-
-def check_expansions(expansions: Expansions) -> None:
-    """Raise ValueError unless `expansions` names stems alone, each band with -120 to 0 dB and a ratio of 1 to 4."""
-    for stem, bands in expansions.items():
-        if stem not in STEMS or np.shape(bands) != (BANDS, len(Expansion._fields)):
+def check_expansions(expansions: Mapping[str, Sequence[float]]) -> None:
+    """Raise ValueError unless `expansions` names stems alone, each with a level under 0 dB and a ratio of 1 to 4."""
+    for stem, values in expansions.items():
+        if stem not in STEMS or len(values) != len(Expansion._fields):
+            raise ValueError(f"expansion {values!r} of {stem!r} is not valid; give [below_db, ratio] for a stem")
+        below_db, ratio = values
+        if not (-120.0 <= below_db <= 0.0 and 1.0 <= ratio <= MAX_RATIO):
             raise ValueError(
-                f"expansion {bands!r} of {stem!r} is not valid; give [below_db, ratio] for each of a stem's {BANDS} "
-                "bands, or export the bundle again"
+                f"expansion {values!r} of {stem!r} is out of range; give -120 to 0 dB and 1 to {MAX_RATIO:g}"
             )
-        for below_db, ratio in bands:
-            if not (-120.0 <= below_db <= 0.0 and 1.0 <= ratio <= MAX_RATIO):
-                raise ValueError(
-                    f"expansion {[below_db, ratio]!r} of {stem!r} is out of range; give -120 to 0 dB and 1 to "
-                    f"{MAX_RATIO:g}"
-                )
 
 
 class Expander:
@@ -66,12 +52,12 @@ class Expander:
 
     def __init__(
         self,
-        expansions: Expansions,
+        expansions: Mapping[str, Sequence[float]],
         stems: Sequence[str] = STEMS,
         tones_db: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         """Prepare for spectra whose rows are `stems`; one with neither of the two stays as it is, to the bit."""
-        self._rows = [(row, np.asarray(expansions[stem])) for row, stem in enumerate(stems) if stem in expansions]
+        self._rows = [(row, Expansion(*expansions[stem])) for row, stem in enumerate(stems) if stem in expansions]
         self._tones = [
             (row, tone_factors(tuple(tones_db[stem]))[:, None])
             for row, stem in enumerate(stems)
@@ -80,21 +66,20 @@ class Expander:
 
     def expand(self, spectrum: Array) -> None:
         """Expand `spectrum` (stems, 2 left/right, hops, SPECTRUM_BINS, 2 re/im) in place; 1 is a full-scale sine."""
-        for row, bands in self._rows:
-            spectrum[row] *= _factors(spectrum[row], bands)[:, :, None]
+        for row, expansion in self._rows:
+            spectrum[row] *= _factors(spectrum[row], expansion)[:, :, None]
         for row, factors in self._tones:
             spectrum[row] *= factors
 
 
-def fall_db(level_db: Decibels, bands: Decibels | Sequence[Sequence[float]]) -> Decibels:
-    """Return by how much levels (hops, BANDS) fall by an `Expansion` for each band."""
-    below_db, ratio = np.asarray(bands).T
-    fall: Decibels = np.clip((below_db - level_db) * (ratio - 1.0), 0.0, MOST_DB)
+def fall_db(level_db: Decibels, expansion: Expansion) -> Decibels:
+    """Return by how much bands of such levels fall."""
+    fall: Decibels = np.clip((expansion.below_db - level_db) * (expansion.ratio - 1.0), 0.0, MOST_DB)
     return fall
 
 
-def _factors(spectrum: Array, bands: Decibels) -> Array:
+def _factors(spectrum: Array, expansion: Expansion) -> Array:
     """Return (hops, bins) factors for (2, hops, bins, 2)."""
     power = np.square(spectrum).sum(axis=(0, 3)) / np.float32(AUDIO_CHANNELS)
-    fall = fall_db(band_levels_db(power), bands)
+    fall = fall_db(band_levels_db(power), expansion)
     return bin_factors(-fall)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import geometry
 from engine.conditions import layout_as_dict
-from engine.expander import Expansions, check_expansions
+from engine.expander import check_expansions
 from engine.harmony_tables import HarmonyTables
 from engine.mixer import check_stem_gains
 from engine.planner import MIN_WINDOW_FRAMES, PAST_FRAMES, plan_windows
@@ -64,8 +64,8 @@ class SamplingFacts:
             learned; 0 for a stem not named. `python -m export.levels` measures it.
         style_tones_db: style to stem to what is added in the style to each band of `engine.tone`.
         stem_widths_db: stem to what the sides are raised by against the middle; measured with the gains.
-        stem_expansions: stem to [below_db, ratio] of `engine.expander.Expansion` for each band, as models leave a
-            wash between strokes. `python -m export.expansions` measures it.
+        stem_expansions: stem to [below_db, ratio] of `engine.expander.Expansion`, as models leave a wash between
+            strokes. `python -m export.expansions` measures it.
         window_frames: longest window, a multiple of 4.
         min_window_frames: shortest window, a multiple of 4.
         past_frames: known past before a window's new frames, a multiple of 4.
@@ -83,7 +83,7 @@ class SamplingFacts:
     stem_gains_db: Mapping[str, float] = field(default_factory=dict)
     style_tones_db: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     stem_widths_db: Mapping[str, float] = field(default_factory=dict)
-    stem_expansions: Expansions = field(default_factory=dict)
+    stem_expansions: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check each value by the one who uses it."""
