@@ -10,11 +10,12 @@ from engine.bundle import BundleError, SamplingFacts
 from engine.harmony_tables import HarmonyTables
 from engine.manifest import CHORD_GRAPH, Manifest, read_manifest
 from export.codec import CodecCopy, CodecExport, copied_codec, load_codec
-from export.denoiser import denoiser_plan, distilled_guidance, load_denoiser
+from export.denoiser import denoiser_plan, load_denoiser
 from export.oobleck import load_oobleck
 from export.parity import ParityError
 from export.write import write_bundle
 from training.common.checkpoint import CheckpointError
+from training.denoiser.state import distilled_guidance
 
 
 def arguments() -> argparse.Namespace:

@@ -1,6 +1,5 @@
 """The denoiser's graph: how it is called, and what a bundle says of its training."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ def example_inputs(batch: int, frames: int) -> tuple[Tensor, ...]:
     timestep = torch.randint(0, TIMESTEPS, (batch,)).float()
     style = torch.eye(len(STYLES))[torch.randint(0, len(STYLES), (batch,))]
     return torch.randn(batch, ACCOMPANIMENT_CHANNELS, length), timestep, conditions, style
-
-
-def distilled_guidance(training: Mapping[str, Any]) -> float:
-    """Return the guidance that a denoiser's weights hold; 1 where none was distilled into them.
-
-    Args:
-        training: the facts that `load_denoiser` returns.
-    """
-    return float(training["config"].get("distillation", {}).get("guidance_scale", 1.0))
 
 
 def load_denoiser(checkpoint: Path) -> tuple[Denoiser, dict[str, Any], dict[str, Any]]:

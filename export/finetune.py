@@ -20,7 +20,7 @@ from engine.bundle import BundleError
 from engine.manifest import Manifest, read_manifest
 from engine.runtime import GraphError
 from export.codec import copied_codec
-from export.denoiser import denoiser_plan, distilled_guidance, load_denoiser
+from export.denoiser import denoiser_plan, load_denoiser
 from export.parity import ParityError
 from export.restore import denoiser_checkpoint
 from export.write import write_bundle
@@ -33,7 +33,7 @@ from training.denoiser.data import Batch
 from training.denoiser.model import Denoiser, DenoiserConfig
 from training.denoiser.objective import training_tensors, v_errors
 from training.denoiser.songs import LatentsError, hours
-from training.denoiser.state import averaged_denoiser
+from training.denoiser.state import averaged_denoiser, distilled_guidance
 from training.denoiser.teacher import Teacher
 from training.denoiser.train import Material, load_material, train
 from training.denoiser.validation import validation_batches

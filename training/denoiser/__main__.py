@@ -11,7 +11,7 @@ from training.common.configs import load_config
 from training.common.devices import start_processes, stop_processes
 from training.denoiser.config import DenoiserTraining
 from training.denoiser.songs import LatentsError
-from training.denoiser.state import averaged_denoiser
+from training.denoiser.state import averaged_denoiser, distilled_guidance
 from training.denoiser.teacher import Teacher
 from training.denoiser.train import load_material, train
 
@@ -38,8 +38,11 @@ def _teacher(checkpoint: Path, config: DenoiserTraining, device: torch.device) -
     """
     if config.distillation is None:
         raise ValueError("a teacher needs [distillation] in the config; see configs/denoiser_distil_cpu.toml")
-    network = averaged_denoiser(checkpoint)[0].to(device)
-    return Teacher(network, config.distillation.guidance_scale, config.run.mixed_precision)
+    network, payload = averaged_denoiser(checkpoint)
+    wanted = config.distillation
+    passes_scale = wanted.guidance_scale / distilled_guidance(payload)
+    mixed = config.run.mixed_precision
+    return Teacher(network.to(device), passes_scale, mixed, wanted.steps, wanted.substeps)
 
 
 def main() -> int:

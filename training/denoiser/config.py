@@ -103,9 +103,13 @@ class DistillationConfig:
 
     Attributes:
         guidance_scale: guidance of the teacher that goes into the weights; the bundle's manifest keeps it.
+        steps: of the sampler whose every step the student learns to take as `substeps` of its teacher's; 0 for none.
+        substeps: of the teacher in each of them.
     """
 
     guidance_scale: float = 2.0
+    steps: int = 0
+    substeps: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a denoiser training carries from step to step, and how it is kept on the disk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,12 @@ def averaged_denoiser(path: Path) -> tuple[Denoiser, dict[str, Any]]:
     network = Denoiser(config_from_table(payload["config"]["model"], DenoiserConfig))
     load_weights(network, payload["average"]["network"])
     return network.eval().requires_grad_(False), payload
+
+
+def distilled_guidance(training: Mapping[str, Any]) -> float:
+    """Return the guidance that a denoiser's weights hold; 1 where none was distilled into them.
+
+    Args:
+        training: a checkpoint, or what a bundle's manifest tells of one.
+    """
+    return float(training["config"].get("distillation", {}).get("guidance_scale", 1.0))

@@ -168,7 +168,7 @@ def training_step(
     settings = config.optimiser
     tensors = training_tensors(batch, device)
     if teacher is not None:
-        tensors = teacher.taught(tensors)
+        tensors = teacher.taught(tensors, state.network)
     with mixed_precision(device, config.run.mixed_precision):
         v, *readings = network(tensors.noisy, tensors.timestep, tensors.conditions, tensors.style)
     errors = v_errors(v, tensors)
