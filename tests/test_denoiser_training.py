@@ -44,7 +44,7 @@ def tiny(*overrides: str) -> DenoiserTraining:
     return load_config(CONFIGS / "denoiser_tiny.toml", DenoiserTraining, overrides)
 
 
-@pytest.mark.parametrize("name", ["tiny", "cpu", "gpu", "distil_cpu"])
+@pytest.mark.parametrize("name", ["tiny", "cpu", "gpu", "distil_cpu", "jumps_cpu"])
 def test_the_projects_configs_are_read(name: str) -> None:
     config = load_config(CONFIGS / f"denoiser_{name}.toml", DenoiserTraining)
     assert config.data.windows_of(config.data.window_frames[-1]) >= 1
