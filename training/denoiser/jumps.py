@@ -42,6 +42,15 @@ def deltas(timestep: Tensor, previous: Tensor) -> Tensor:
     return (angles[timestep.long() + 1] - angles[previous.long() + 1])[:, None, None]
 
 
+def stepped(x: Tensor, v: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Return `x`, whose noise level is that of `start`, at that of `end`: `engine.sampler.ddim_step` by window.
+
+    With the `v` of its own noise it is the same song and noise at any other level, cleaner or noisier.
+    """
+    delta = deltas(start, end)
+    return delta.cos() * x - delta.sin() * v
+
+
 def jump_target(predict: Predict, tensors: TrainingTensors, steps: int, substeps: int) -> Tensor:
     """Return the v whose one step ends where `substeps` steps of `predict` end, at the next edge; like `tensors.v`.
 
@@ -52,8 +61,7 @@ def jump_target(predict: Predict, tensors: TrainingTensors, steps: int, substeps
     for step in range(substeps):
         here, there = (torch.round(start + (end - start) * done / substeps) for done in (step, step + 1))
         x = _over_known(x, tensors, here)
-        delta = deltas(here, there)
-        x = delta.cos() * x - delta.sin() * predict(x, here)
+        x = stepped(x, predict(x, here), here, there)
     delta = deltas(start, end)
     return (delta.cos() * tensors.noisy - x) / delta.sin()
 
@@ -73,23 +81,13 @@ def with_own_starts(predict: Predict, tensors: TrainingTensors, steps: int) -> T
     own = (before >= 0) & (torch.rand(len(before), device=before.device) < OWN_SHARE)
     if not own.any():
         return tensors
-    clean, noise = _clean_and_noise(tensors)
     before = torch.where(own, before, tensors.timestep.long()).to(tensors.timestep.dtype)
-    angle = deltas(before, torch.full_like(before, -1))
-    x = angle.cos() * clean + angle.sin() * noise
-    delta = deltas(before, tensors.timestep)
-    x = _over_known(delta.cos() * x - delta.sin() * predict(x, before), tensors, tensors.timestep)
+    x = stepped(tensors.noisy, tensors.v, tensors.timestep, before)
+    x = _over_known(stepped(x, predict(x, before), before, tensors.timestep), tensors, tensors.timestep)
     return replace(tensors, noisy=torch.where(own[:, None, None], x, tensors.noisy))
-
-
-def _clean_and_noise(tensors: TrainingTensors) -> tuple[Tensor, Tensor]:
-    """Return the x_0 and the noise that a batch was made of."""
-    signal, sigma = (rate[:, None, None] for rate in (tensors.alpha_bar.sqrt(), (1.0 - tensors.alpha_bar).sqrt()))
-    return signal * tensors.noisy - sigma * tensors.v, sigma * tensors.noisy + signal * tensors.v
 
 
 def _over_known(x: Tensor, tensors: TrainingTensors, timestep: Tensor) -> Tensor:
     """Return `x` with what is known over it, at the noise level of `timestep`."""
-    delta = deltas(tensors.timestep, timestep)
-    known = delta.cos() * tensors.noisy - delta.sin() * tensors.v
+    known = stepped(tensors.noisy, tensors.v, tensors.timestep, timestep)
     return torch.where(tensors.generated > 0.0, x, known)
